@@ -1,0 +1,6 @@
+"""`python -m spuraudit`."""
+
+from spuraudit.cli.main import run
+
+if __name__ == "__main__":
+    run()

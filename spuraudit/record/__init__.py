@@ -1,0 +1,1 @@
+"""The run record: plain data that every later step reads. No torch, no drawing."""

@@ -1,0 +1,113 @@
+"""A run folder on disk: whole files only (temporary name, fsync, rename), and how to read one back.
+
+RUN/plan.json                 what is being asked; written first
+RUN/observations/part-*.parquet
+RUN/exhibits/*.webp
+RUN/verdict.json              where gates were judged
+RUN/report.html
+RUN/scan.json                 the record; written last: without it the run is unfinished
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from spuraudit.errors import RunError
+from spuraudit.record.scan import SCHEMA_VERSION, ScanRecord
+from spuraudit.record.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` is whole or unchanged. Raises RunError where the disk is full or read-only."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> RunError:
+    if error.errno in _NO_SPACE:
+        return RunError(
+            f"{path}: the disk is full ({error.strerror}).",
+            "Free some space and run the same command again: it resumes where it stopped.",
+        )
+    return RunError(f"{path}: cannot be written ({error.strerror}).", "Choose a writable folder with -o.")
+
+
+def to_json(part: BaseModel) -> bytes:
+    """Canonical JSON of a record: same record, same bytes."""
+    content = part.model_dump(mode="json", by_alias=True)
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_record(run: Path) -> ScanRecord:
+    """The record of a finished run: `run` is its folder or its scan.json. Raises RunError."""
+    file = run / "scan.json" if run.is_dir() else run
+    if not file.is_file():
+        if (run / "plan.json").is_file():
+            raise RunError(
+                f"{run}: this scan is unfinished (no scan.json).",
+                "Run the same `spuraudit scan` command again: it resumes where it stopped.",
+            )
+        raise RunError(f"{run}: no run here (no scan.json).", "Give a run folder, as printed by `spuraudit scan`.")
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: not readable as JSON ({error}).", "Restore the file or scan again.") from error
+    _check_version(file, content)
+    try:
+        return ScanRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise RunError(f"{file}: not a valid record: {where}: {first['msg']}.", "Scan again.") from error
+
+
+def _check_version(file: Path, content: object) -> None:
+    if not isinstance(content, dict) or content.get("schema") != "spuraudit/scan":
+        raise RunError(f"{file}: not a spuraudit record.", "Give a run folder, as printed by `spuraudit scan`.")
+    version = str(content.get("schema_version", "?"))
+    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
+        raise RunError(
+            f"{file}: record version {version}; this spuraudit reads {SCHEMA_VERSION.split('.')[0]}.x.",
+            "Use the spuraudit that wrote it (see tool.version in the file), or scan again.",
+        )
+
+
+def read_verdict(run: Path) -> Verdict | None:
+    """The verdict stored in a run folder, or None where no gate was judged."""
+    file = run / "verdict.json"
+    if not file.is_file():
+        return None
+    try:
+        return Verdict.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise RunError(f"{file}: not a valid verdict.", "Judge again with `spuraudit gate`.") from error

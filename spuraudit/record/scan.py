@@ -1,0 +1,241 @@
+"""The record of one scan: what was asked, of which model, on which data, and what came out.
+
+`scan.json` is this, as JSON. It is the interface between measuring and everything after it: gates, reports and
+comparisons read a record and never a model. Proportions are in 0..1, RCS in -1..1, drops and gaps in accuracy as
+differences of proportions (0.25 = 25 points). The order of fields is part of the file format.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from spuraudit.record.base import Part
+from spuraudit.record.geometry import Preprocess
+
+SCHEMA_VERSION = "1.0"
+
+Scope = dict[str, str | int | float]
+Role = Literal["core", "spurious", "background", "unnamed"]
+
+
+class ToolRecord(Part):
+    """The program that made the record."""
+
+    name: Literal["spuraudit"] = "spuraudit"
+    version: str
+
+
+class RunInfo(Part):
+    """One execution."""
+
+    id: str = Field(description="First 16 hex digits of the plan's sha256.")
+    plan_sha256: str = Field(description="Model, data, audits, parameters and seed: equal plans, equal numbers.")
+    started: str = Field(description="UTC, ISO 8601.")
+    seconds: float = Field(ge=0, description="Wall-clock seconds of this call; a resumed run counts the last call.")
+    resumed_parts: int = Field(ge=0, description="Parts of observations that an earlier, interrupted call had left.")
+    argv: list[str] = Field(description="The command line, without folders of the machine it ran on.")
+    seed: int
+
+
+class ModelRecord(Part):
+    """The network that was audited."""
+
+    name: str
+    source: Literal["file", "timm"]
+    file: str | None = Field(default=None, description="File name without folder.")
+    sha256: str | None = Field(default=None, description="Of the file; of the weights in memory for a timm name.")
+    size_bytes: int | None = None
+    arch: str
+    arch_origin: str = Field(description="'--arch', 'checkpoint' or 'name'.")
+    kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    parameters: int
+    num_classes: int = Field(description="Number of outputs.")
+    preprocess: Preprocess
+    precision: Literal["fp32"] = "fp32"
+
+
+class ClassRecord(Part):
+    """A class of the dataset and what the model calls it."""
+
+    index: int
+    name: str
+    outputs: list[int] = Field(description="Model outputs that count as this class.")
+    images: int = Field(description="Images of the class in the audited split (after --limit).")
+
+
+class FeatureRecord(Part):
+    """An annotated visual attribute."""
+
+    name: str
+    role: Literal["core", "spurious"]
+    classes: list[str] | None = Field(default=None, description="Classes it belongs to; null = every class.")
+    masks: int = Field(description="Masks in the audited split (after --limit).")
+
+
+class DataRecord(Part):
+    """The photos and masks that were used."""
+
+    name: str
+    source: str = Field(description="As typed, without folders of the machine.")
+    layout: str
+    fingerprint: str = Field(description="sha256 over ids, labels, splits, groups, mask names and byte sizes.")
+    split: str | None = None
+    donor_split: str | None = Field(default=None, description="Where region swap and patch swap take donors from.")
+    images: int = Field(description="Images audited.")
+    available: int = Field(description="Images in the audited split before --limit.")
+    classes: list[ClassRecord]
+    features: list[FeatureRecord]
+    groups: list[str] = Field(default_factory=list)
+    licence: str | None = None
+    notes: list[str] = Field(default_factory=list)
+
+
+class Definition(Part):
+    """What a number means. Numbers with different definition ids are never compared."""
+
+    text: str
+    unit: Literal["proportion", "difference", "rcs", "probability"]
+    higher_is_better: bool | None = None
+
+
+class Measurement(Part):
+    """One number with its n and interval.
+
+    `scope` is empty for the whole dataset. Keys: class, feature, group, donor_class (names), sigma (float),
+    cell (1-based, row-major), row, column (1-based), rows, columns, target_class.
+    """
+
+    metric: str
+    definition: str
+    scope: Scope = Field(default_factory=dict)
+    value: float | None
+    reason: str | None = Field(default=None, description="Why value is null.")
+    n: int = Field(ge=0, description="Images behind the number.")
+    ci: tuple[float, float] | None = Field(default=None, description="95 % interval.")
+    ci_method: str | None = None
+    flags: list[str] = Field(default_factory=list, description="'saturated': RCS is 1 or -1 by arithmetic only.")
+
+
+class Panel(Part):
+    """One picture of an exhibit."""
+
+    kind: Literal["image", "region", "noised", "control", "same", "other", "swapped"]
+    file: str = Field(description="Path inside the run folder, with forward slashes.")
+    width: int
+    height: int
+    alt: str = Field(description="Text alternative.")
+    caption: str = Field(description="A few words under the picture, such as 'noised: 12 % monarch'.")
+
+
+class Exhibit(Part):
+    """Pictures of one image that back a finding."""
+
+    image: str = Field(description="Image id.")
+    class_name: str
+    panels: list[Panel]
+
+
+class Cell(Part):
+    """A rectangle of the model's input, for findings that have no name."""
+
+    number: int = Field(description="1-based, row-major.")
+    row: int = Field(description="1-based from the top.")
+    column: int = Field(description="1-based from the left.")
+    rows: int
+    columns: int
+
+
+class Finding(Part):
+    """A tested feature or region: how much the model depends on it, beyond its control, and how sure that is.
+
+    `effect` is in accuracy (feature_drop: drop - control drop; region_swap: accuracy with same-class donors minus
+    accuracy with other-class donors) or in predictive probability (patch_swap: certainty unperturbed - swapped).
+    """
+
+    id: str = Field(description="'F001': rank in the list, most serious first.")
+    fingerprint: str = Field(description="Stable across models and retraining: audit, data, class, feature.")
+    audit: Literal["feature_drop", "region_swap", "patch_swap"]
+    suspected: bool = Field(description="Not core, effect > 0 and q <= 0.05. The others were tested and cleared.")
+    class_name: str
+    target_class: str | None = Field(default=None, description="Patch swap: the class of the pasted patches.")
+    feature: str = Field(description="Name of the feature, 'background', or 'cell 43'.")
+    role: Role
+    effect: float
+    effect_ci: tuple[float, float]
+    n: int = Field(description="Images (patch swap: source images).")
+    p: float
+    q: float = Field(description="Benjamini-Hochberg over the audit's family.")
+    numbers: dict[str, float | None] = Field(
+        description="feature_drop: clean, noised, drop, control, control_drop, p_clean. region_swap: clean, same, "
+        "other, gap, pull. patch_swap: unperturbed, swapped, drop, consistency, deterministic_drop.",
+    )
+    cell: Cell | None = None
+    flags: list[str] = Field(default_factory=list, description="Reasons to read it with care, one sentence each.")
+    exhibits: list[Exhibit] = Field(default_factory=list)
+
+
+class AuditRecord(Part):
+    """An audit that was run, or why it was not."""
+
+    name: Literal["noise", "feature_drop", "region_swap", "patch_swap"]
+    status: Literal["run", "skipped"]
+    reason: str | None = Field(default=None, description="Why it was skipped, and what it would need.")
+    params: dict[str, str | int | float | bool | list[float] | list[str] | None] = Field(default_factory=dict)
+    images: int = Field(default=0, description="Images it asked questions about.")
+    passes: int = Field(default=0, description="Forward passes behind its rows.")
+    notes: list[str] = Field(default_factory=list, description="What a reader must know: injected dropout, fallbacks.")
+
+
+class Exclusion(Part):
+    """Images or masks that are not behind the numbers."""
+
+    reason: str
+    n: int
+    examples: list[str]
+
+
+class Notice(Part):
+    """Something that does not stop the scan and that a reader must know."""
+
+    code: str = Field(pattern=r"^SPA\d{3}$")
+    text: str
+
+
+class Environment(Part):
+    """Where it ran."""
+
+    python: str
+    platform: str
+    device: str
+    packages: dict[str, str]
+
+
+class ObservationPart(Part):
+    """One Parquet file of observations."""
+
+    file: str
+    sha256: str
+    rows: int
+
+
+class ScanRecord(Part):
+    """The whole record; see the module's text for units."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+    schema_name: Literal["spuraudit/scan"] = Field(default="spuraudit/scan", alias="schema")
+    schema_version: str = SCHEMA_VERSION
+    tool: ToolRecord
+    run: RunInfo
+    model: ModelRecord
+    data: DataRecord
+    audits: list[AuditRecord]
+    definitions: dict[str, Definition]
+    measurements: list[Measurement]
+    findings: list[Finding] = Field(description="Ranked; suspected ones first, then by the lower end of effect_ci.")
+    exclusions: list[Exclusion] = Field(default_factory=list)
+    warnings: list[Notice] = Field(default_factory=list)
+    environment: Environment
+    observations: list[ObservationPart]

@@ -1,0 +1,19 @@
+"""JSON Schema (draft 2020-12) of the files in a run folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from spuraudit.record.scan import ScanRecord
+from spuraudit.record.verdict import Verdict
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+SCHEMAS: dict[str, type[BaseModel]] = {"scan": ScanRecord, "verdict": Verdict}
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """The schema of 'scan' (scan.json) or 'verdict' (verdict.json)."""
+    schema = SCHEMAS[name].model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
