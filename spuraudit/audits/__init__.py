@@ -1,0 +1,1 @@
+"""What is asked, and what the answers mean: one file per audit. The only room that knows papers."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,6 +24,8 @@ class Model:
     network: nn.Module
     record: ModelRecord
     device: torch.device
+    #: What loading found or decided that a reader should know, one sentence each.
+    notes: tuple[str, ...] = ()
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) float32 RGB in [0, 1] (noise without clamp may leave it) -> the network's input."""
@@ -34,5 +37,13 @@ class Model:
     @torch.inference_mode()
     def logits(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) float32 RGB in [0, 1] on the model's device -> (B, num_classes) float32."""
-        output: Tensor = self.network(self.normalise(pixels))
+        with _full_precision(self.device):
+            output: Tensor = self.network(self.normalise(pixels))
         return output.float()
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """float32 as the record says it: cuDNN would run convolutions in TF32, and choose algorithms by timing them."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

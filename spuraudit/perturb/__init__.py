@@ -1,0 +1,1 @@
+"""Pixels to pixels: pure, batched, on any device. Knows tensors; not datasets, models or files."""

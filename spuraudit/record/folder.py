@@ -68,9 +68,29 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def point_last(run: Path) -> None:
+    """Make `last` beside a run folder lead to it: a symbolic link, or a text file where links cannot be made."""
+    pointer = run.parent / "last"
+    if pointer.exists() and not pointer.is_symlink() and not pointer.is_file():
+        return  # somebody's own folder of that name
+    pointer.unlink(missing_ok=True)
+    try:
+        pointer.symlink_to(run.name, target_is_directory=True)
+    except OSError:
+        write_bytes(pointer, run.name.encode())
+
+
+def resolve_run(run: Path) -> Path:
+    """The folder that a run path means: itself, the one a `last` file names, or the one that holds its scan.json."""
+    if run.is_file():
+        return run.parent if run.name == "scan.json" else run.parent / run.read_text("utf-8", "replace").strip()
+    return run
+
+
 def read_record(run: Path) -> ScanRecord:
-    """The record of a finished run: `run` is its folder or its scan.json. Raises RunError."""
-    file = run / "scan.json" if run.is_dir() else run
+    """The record of a finished run: `run` is its folder, its scan.json or a `last` pointer. Raises RunError."""
+    run = resolve_run(run)
+    file = run / "scan.json"
     if not file.is_file():
         if (run / "plan.json").is_file():
             raise RunError(

@@ -169,7 +169,8 @@ class Finding(Part):
     q: float = Field(description="Benjamini-Hochberg over the audit's family.")
     numbers: dict[str, float | None] = Field(
         description="feature_drop: clean, noised, drop, control, control_drop, p_clean. region_swap: clean, same, "
-        "other, gap, pull. patch_swap: unperturbed, swapped, drop, consistency, deterministic_drop.",
+        "other, gap, pull. patch_swap: unperturbed, swapped, drop, consistency, mean_absolute_change, plain_drop "
+        "(without dropout).",
     )
     cell: Cell | None = None
     flags: list[str] = Field(default_factory=list, description="Reasons to read it with care, one sentence each.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from spuraudit.record.base import Part
 from spuraudit.record.scan import Scope
@@ -40,7 +40,9 @@ class GateResult(Part):
 class Verdict(Part):
     """All gates of a run. Not evaluated outranks failed outranks passed; without rules there is nothing to pass."""
 
-    schema_name: Literal["spuraudit/verdict"] = "spuraudit/verdict"
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+    schema_name: Literal["spuraudit/verdict"] = Field(default="spuraudit/verdict", alias="schema")
     schema_version: str = "1.0"
     run_id: str
     outcome: Outcome

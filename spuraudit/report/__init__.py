@@ -1,0 +1,23 @@
+"""From a run folder to what people read: HTML, Markdown, CSV, JSON. No torch, no model, no network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spuraudit.report.output import SUFFIXES, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["SUFFIXES", "render", "write"]
+
+
+def render(run: Path, *, title: str | None = None, charts: bool = True) -> str:
+    """The report of a finished run folder as one self-contained HTML text; same folder, same text.
+
+    `title` replaces "MODEL on DATA"; `charts=False` leaves out plotly, for a small file whose charts are drawn only.
+    Raises RunError where there is no finished run.
+    """
+    from spuraudit.report.page import render as render_page
+
+    return render_page(run, title=title, charts=charts)

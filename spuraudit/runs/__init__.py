@@ -1,0 +1,1 @@
+"""Executes plans: loading, batching, shards, resume, the record."""

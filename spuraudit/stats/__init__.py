@@ -1,0 +1,1 @@
+"""Statistics definitions: RCS, intervals, paired tests, multiple testing. numpy and scipy alone."""

@@ -1,0 +1,114 @@
+"""What an audit is: questions about images, how to show each, and what the answers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from spuraudit.audits.rows import Rows
+    from spuraudit.audits.sample import Sample
+    from spuraudit.data.dataset import Dataset, ImageRow
+    from spuraudit.record.scan import AuditRecord, Definition, Finding, Measurement
+
+CLEAN = "clean"
+BACKGROUND = "background"
+SUSPECT_Q = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One answer wanted: an image under a condition. `donor` is the id of the image that lends pixels."""
+
+    condition: str
+    trial: int = 0
+    donor: str | None = None
+    donor_label: int = -1
+
+
+class Shown(NamedTuple):
+    """What the model sees for some questions about one image.
+
+    pixels (N, 3, H, W) in [0, 1]; energy (N,) L2 norm of the change and on_core (N,) share of the changed place
+    that is core, where the audit needs them later.
+    """
+
+    pixels: Tensor
+    energy: Tensor | None = None
+    on_core: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The images of an audit, where their donors come from, and the model's input size."""
+
+    dataset: Dataset
+    rows: tuple[ImageRow, ...]
+    donors: tuple[ImageRow, ...]
+    donor_split: str | None
+    height: int
+    width: int
+    seed: int
+    #: What else every number depends on (answers counted, precision); ends each definition id.
+    suffix: str
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names by index."""
+        return tuple(info.name for info in self.dataset.classes)
+
+
+class Summary(NamedTuple):
+    """What an audit concludes from its rows."""
+
+    measurements: list[Measurement]
+    findings: list[Finding]
+    definitions: dict[str, Definition]
+    record: AuditRecord | None = None
+
+
+class Audit(Protocol):
+    """A kind of question. Adding one is one file in this folder and an entry in `audits.catalogue`."""
+
+    def questions(self, row: ImageRow) -> list[Question]:
+        """Everything asked about one image; empty where the audit has nothing to ask."""
+        ...
+
+    def show(self, sample: Sample, questions: Sequence[Question], donors: Mapping[str, Sample]) -> Shown:
+        """The pixels of some of this image's questions, in their order."""
+        ...
+
+    def summarise(self, rows: Rows) -> Summary:
+        """Measurements and findings: a pure function of the observations."""
+        ...
+
+
+@runtime_checkable
+class Exhibiting(Audit, Protocol):
+    """An audit whose findings can be shown on images."""
+
+    def panels(self, finding: Finding, row: ImageRow) -> list[tuple[str, Question]]:
+        """(panel kind, question) pairs that show the finding on this image."""
+        ...
+
+    def region(self, sample: Sample, finding: Finding) -> Tensor:
+        """The part of the image a finding is about: (H, W) soft in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class StochasticAudit(Audit, Protocol):
+    """An audit whose answers are means over MC-dropout passes."""
+
+    @property
+    def passes(self) -> int:
+        """Passes per question."""
+        ...
+
+    def mask_key(self, row: ImageRow, question: Question) -> int:
+        """Key of the dropout masks of a question; questions with the same donor share it."""
+        ...

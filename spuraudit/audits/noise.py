@@ -1,0 +1,225 @@
+"""Noise audit: core accuracy, spurious accuracy and RCS (CoRM paper, section 6.1, 6.2).
+
+Core accuracy: accuracy with noise on the spurious region, the object still visible. Spurious accuracy: accuracy with
+noise on the dilated core region. The spurious region is the complement of the dilated core mask, as in the paper;
+`spurious_region="annotated"` noises the annotated spurious masks instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from spuraudit.audits.base import Cohort, Question, Shown, Summary
+from spuraudit.audits.measure import accuracy, difference, of_estimate
+from spuraudit.perturb.dilation import radius_for
+from spuraudit.perturb.draws import key_of, normal
+from spuraudit.perturb.noise import add_noise, energy
+from spuraudit.record.scan import AuditRecord, Definition, Measurement
+from spuraudit.stats.intervals import Floats, bootstrap_means, jeffreys_pairs, percentile
+from spuraudit.stats.rcs import rcs, rcs_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from spuraudit.audits.rows import Rows
+    from spuraudit.audits.sample import Sample
+    from spuraudit.data.dataset import ImageRow
+    from spuraudit.record.scan import Scope
+
+SpuriousRegion = Literal["complement", "annotated"]
+
+
+@dataclass(frozen=True)
+class NoiseAudit:
+    """Gaussian noise of each sigma, `trials` independent draws per image and condition, in [0, 1] pixels."""
+
+    cohort: Cohort
+    sigmas: tuple[float, ...] = (0.25,)
+    trials: int = 5
+    iterations: int = 15
+    spurious_region: SpuriousRegion = "complement"
+    clamp: bool = True
+
+    @cached_property
+    def radius(self) -> int:
+        """Dilation radius in pixels of the model's input."""
+        return radius_for(min(self.cohort.height, self.cohort.width), self.iterations)
+
+    def asks(self, row: ImageRow) -> bool:
+        """Whether the image has the masks that the audit needs."""
+        annotated = any(mask.role == "spurious" for mask in row.masks)
+        return row.has_core and (annotated or self.spurious_region == "complement")
+
+    def questions(self, row: ImageRow) -> list[Question]:
+        """Both noised regions, at every sigma and trial."""
+        if not self.asks(row):
+            return []
+        return [
+            Question(f"noise.{region}@{sigma:g}", trial)
+            for sigma in self.sigmas
+            for region in ("core", "spurious")
+            for trial in range(self.trials)
+        ]
+
+    def show(self, sample: Sample, questions: Sequence[Question], donors: Mapping[str, Sample]) -> Shown:
+        """Noise drawn per (seed, image, condition, trial): independent between the two regions."""
+        del donors
+        keys = [key_of(self.cohort.seed, sample.row.id, q.condition, q.trial) for q in questions]
+        z = normal(keys, tuple(sample.pixels.shape)).to(sample.pixels.device)
+        core, spurious = sample.dilated_core(self.radius), self._spurious(sample)
+        regions = torch.stack([core if q.condition.startswith("noise.core") else spurious for q in questions])
+        sigmas = z.new_tensor([float(q.condition.rpartition("@")[2]) for q in questions]).view(-1, 1, 1, 1)
+        noised = add_noise(sample.pixels, regions, z, sigmas, clamp=self.clamp)
+        return Shown(noised, energy(sample.pixels.expand_as(noised), noised))
+
+    def _spurious(self, sample: Sample) -> Tensor:
+        if self.spurious_region == "complement":
+            return 1 - sample.dilated_core(self.radius)
+        annotated = sample.union("spurious")
+        assert annotated is not None  # `asks` saw to it
+        return annotated
+
+    def definition(self, sigma: float, mean: str) -> str:
+        """Everything a number of this audit depends on."""
+        size = f"{self.cohort.height}x{self.cohort.width}"
+        return (
+            f"noise/corm-2022;sigma={sigma:g};pixels=0..1;clamp={'yes' if self.clamp else 'no'};mask=soft;"
+            f"dilation=square{2 * self.radius + 1}@{size};spurious={self.spurious_region};trials={self.trials};"
+            f"mean={mean};{self.cohort.suffix}"
+        )
+
+    def summarise(self, rows: Rows) -> Summary:
+        """Accuracies, drops and RCS: over classes, over images (`_images`), per class, per group."""
+        asked = np.array([self.asks(row) for row in rows.images], dtype=bool)
+        measurements = clean_measurements(rows, asked, self.cohort, "core-annotated images")
+        for sigma in self.sigmas:
+            scores = [
+                rows.block(f"noise.{region}@{sigma:g}").per_image(
+                    rows.block(f"noise.{region}@{sigma:g}").correct, rows.count
+                )
+                / self.trials
+                for region in ("spurious", "core")
+            ]
+            strata = rows.strata(asked, rows.clean.astype(float), *scores)
+            measurements += self._at(sigma, strata, "class", "")
+            measurements += self._at(sigma, [np.concatenate(strata)] if strata else [], "image", "_images")
+            for label in np.unique(rows.labels[asked]):
+                of_class = rows.strata(asked & (rows.labels == label), rows.clean.astype(float), *scores)
+                name = self.cohort.class_names[label]
+                measurements += self._at(sigma, of_class, "class", "", {"class": name})
+        definitions = {m.definition: _describe(m) for m in measurements}
+        return Summary(measurements, [], definitions, self._record(rows, asked))
+
+    def _at(
+        self, sigma: float, strata: list[Floats], mean: str, ending: str, scope: Scope | None = None
+    ) -> list[Measurement]:
+        """Measurements at one sigma. `strata`: per class (n, 3) scores: clean, spurious noised, core noised."""
+        where: Scope = {**(scope or {}), "sigma": sigma}
+        definition = self.definition(sigma, mean)
+        seed = self.cohort.seed
+        return [
+            accuracy(f"core_accuracy{ending}", definition, where, [s[:, 1] for s in strata]),
+            accuracy(f"spurious_accuracy{ending}", definition, where, [s[:, 2] for s in strata]),
+            difference(f"core_drop{ending}", definition, where, strata, (1, -1, 0), seed),
+            difference(f"spurious_drop{ending}", definition, where, strata, (1, 0, -1), seed),
+            rcs_measurement(f"rcs{ending}", definition, where, [s[:, 1:] for s in strata], seed),
+        ]
+
+    def _record(self, rows: Rows, asked: NDArray[np.bool_]) -> AuditRecord:
+        conditions = [f"noise.{region}@{sigma:g}" for sigma in self.sigmas for region in ("core", "spurious")]
+        return AuditRecord(
+            name="noise",
+            status="run",
+            params={
+                "sigma": list(self.sigmas),
+                "trials": self.trials,
+                "dilation_iterations": self.iterations,
+                "dilation_radius_px": self.radius,
+                "spurious_region": self.spurious_region,
+                "clamp": self.clamp,
+            },
+            images=int(asked.sum()),
+            passes=sum(len(rows.block(c).image) for c in conditions),
+        )
+
+
+def clean_measurements(rows: Rows, chosen: NDArray[np.bool_], cohort: Cohort, which: str) -> list[Measurement]:
+    """Accuracy without any perturbation on the chosen images: over classes, images, per class and per group."""
+    definition = f"clean;images={which};mean={{}};{cohort.suffix}"
+    strata = [s[:, 0] for s in rows.strata(chosen, rows.clean.astype(float))]
+    found = [
+        accuracy("clean_accuracy", definition.format("class"), {}, strata),
+        accuracy("clean_accuracy_images", definition.format("image"), {}, [np.concatenate(strata)] if strata else []),
+    ]
+    for label in np.unique(rows.labels[chosen]):
+        scores = rows.clean[chosen & (rows.labels == label)].astype(float)
+        found.append(
+            accuracy("clean_accuracy", definition.format("class"), {"class": cohort.class_names[label]}, [scores])
+        )
+    groups = np.array([row.group or "" for row in rows.images])
+    of_groups = [
+        accuracy(
+            "clean_accuracy",
+            definition.format("group"),
+            {"group": group},
+            [rows.clean[chosen & (groups == group)].astype(float)],
+        )
+        for group in sorted(set(groups[chosen]) - {""})
+    ]
+    if of_groups:
+        worst = min(of_groups, key=lambda m: m.value if m.value is not None else 2.0)
+        found += [*of_groups, worst.model_copy(update={"metric": "worst_group_accuracy", "scope": {}})]
+    return found
+
+
+def rcs_measurement(metric: str, definition: str, scope: Scope, strata: Sequence[Floats], seed: int) -> Measurement:
+    """RCS of the class-averaged (core, spurious) accuracies; strata of (n, 2) scores. Undefined stays undefined."""
+    n = sum(len(s) for s in strata)
+    if not n:
+        return Measurement(metric=metric, definition=definition, scope=scope, value=None, reason="no image", n=0)
+    core, spurious = (float(value) for value in np.mean([s.mean(axis=0) for s in strata], axis=0))
+    result = rcs(core, spurious)
+    if result.value is None:
+        return Measurement(metric=metric, definition=definition, scope=scope, value=None, reason=result.reason, n=n)
+    key = key_of(seed, metric, *(f"{k}={v}" for k, v in sorted(scope.items())))
+    at_edge = core in (0.0, 1.0) or spurious in (0.0, 1.0)
+    if at_edge:
+        draws, method = jeffreys_pairs(strata, key), "beta(x + 1/2, n - x + 1/2) draws (an accuracy is at 0 or 1)"
+    else:
+        draws, method = bootstrap_means(strata, key), "bootstrap over images, by class (2000)"
+    estimate = percentile(rcs_values(draws[:, 0], draws[:, 1]), result.value, method)
+    measured = of_estimate(metric, definition, scope, estimate, n)
+    return measured.model_copy(update={"flags": ["saturated"]}) if result.saturated else measured
+
+
+def clean_summary(rows: Rows, chosen: NDArray[np.bool_], cohort: Cohort, which: str) -> Summary:
+    """Clean accuracy alone, for scans without the noise audit."""
+    measurements = clean_measurements(rows, chosen, cohort, which)
+    return Summary(measurements, [], {m.definition: _describe(m) for m in measurements})
+
+
+_TEXTS = {
+    "clean_accuracy": "Accuracy on the images as they are.",
+    "worst_group_accuracy": "Clean accuracy of the group where it is lowest.",
+    "core_accuracy": "Accuracy with noise around the object (spurious region), the object left as it is.",
+    "spurious_accuracy": "Accuracy with noise on the object (dilated core region), its surroundings left as they are.",
+    "core_drop": "Clean accuracy minus core accuracy.",
+    "spurious_drop": "Clean accuracy minus spurious accuracy.",
+    "rcs": "Relative core sensitivity, (c - s) / (2 min(a, 1 - a)) with a = (c + s) / 2 (CoRM paper, definition 6.3).",
+}
+
+
+def _describe(measurement: Measurement) -> Definition:
+    """One definition id serves several metrics of the same conditions; the text says what the conditions are."""
+    if measurement.definition.startswith("clean"):
+        return Definition(text=_TEXTS["clean_accuracy"], unit="proportion", higher_is_better=True)
+    text = " ".join(_TEXTS[name] for name in ("core_accuracy", "spurious_accuracy", "rcs"))
+    return Definition(text=text, unit="proportion")

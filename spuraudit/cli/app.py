@@ -1,0 +1,45 @@
+"""Declares the commands. Heavy imports live inside their bodies: `--help` starts without torch."""
+
+from __future__ import annotations
+
+import typer
+
+from spuraudit import __version__
+from spuraudit.cli import data
+from spuraudit.cli.demo import demo
+from spuraudit.cli.gate import gate
+from spuraudit.cli.report import report
+from spuraudit.cli.scan import scan
+from spuraudit.cli.schema import schema
+
+app = typer.Typer(
+    name="spuraudit",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Does an image classifier look at the object, or at what happens to be around it?",
+    epilog="Exit codes: 0 evaluated and passed · 1 a gate failed · 2 could not evaluate · 130 interrupted. "
+    "Start with: spuraudit demo",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"spuraudit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    del version
+
+
+app.command()(scan)
+app.command()(gate)
+app.command()(report)
+app.command()(demo)
+app.command()(schema)
+app.add_typer(data.app, name="data")

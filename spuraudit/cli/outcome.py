@@ -1,0 +1,153 @@
+"""What a finished scan prints, writes and returns."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from spuraudit.errors import EXIT_PASS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from spuraudit.record.scan import Finding, Measurement, ModelRecord, ScanRecord
+    from spuraudit.record.verdict import Rule
+
+_KEY_METRICS = (
+    ("clean_accuracy", "Clean accuracy"),
+    ("worst_group_accuracy", "Worst group"),
+    ("core_accuracy", "Core accuracy"),
+    ("spurious_accuracy", "Spurious accuracy"),
+    ("rcs", "RCS"),
+    ("swap_gap", "Region-swap gap"),
+)
+_SHOWN_FINDINGS = 8
+
+
+def describe_model(model: ModelRecord) -> list[str]:
+    """What was understood of the model: architecture and preprocessing with where each value came from."""
+    geometry, preprocess = model.preprocess.geometry, model.preprocess
+    kwargs = "".join(f" {key}={value}" for key, value in model.kwargs.items())
+    origin = preprocess.origin
+
+    def of(name: str) -> str:
+        return f" ({origin[name]})" if name in origin else ""
+
+    def triple(values: Sequence[float]) -> str:
+        return ",".join(f"{value:g}" for value in values)
+
+    return [
+        f"Model  {model.name}: {model.arch}{kwargs} ({model.arch_origin}), {model.parameters / 1e6:.1f} M parameters, "
+        f"{model.num_classes} outputs, sha256 {(model.sha256 or '-')[:12]}",
+        f"Input  {geometry.width}x{geometry.height}{of('img_size')}, {geometry.interpolation}{of('interpolation')}, "
+        f"crop {geometry.crop_pct:g} {geometry.crop_mode}{of('crop_pct')}, mean {triple(preprocess.mean)}{of('mean')}, "
+        f"std {triple(preprocess.std)}{of('std')}",
+    ]
+
+
+def conclude(record: ScanRecord, run: Path, rules: Sequence[Rule], files: Sequence[Path], *, quiet: bool) -> int:
+    """Judge, render, print; returns the exit code. The last line on stderr is the verdict and where the report is."""
+    from spuraudit.cli.gate import EXIT_CODES, headline, print_verdict
+    from spuraudit.gates import judge
+    from spuraudit.record.folder import point_last, to_json, write_bytes
+    from spuraudit.report.output import write
+
+    code, verdict = EXIT_PASS, None
+    (run / "verdict.json").unlink(missing_ok=True)
+    if rules:
+        verdict = judge(record, rules)
+        code = EXIT_CODES[verdict.outcome]
+        write_bytes(run / "verdict.json", to_json(verdict))
+    report = write(run, run / "report.html")
+    for file in files:
+        write(run, file)
+    point_last(run)
+    print_summary(record)
+    if verdict is not None and not quiet:
+        print_verdict(verdict)
+    said = headline(verdict) if verdict else _suspects_line(record)
+    print(f"{said} Report: {report}", file=sys.stderr)
+    return code
+
+
+def print_summary(record: ScanRecord) -> None:
+    """Key numbers with intervals, then the suspected spurious features, on stdout."""
+    console = _console()
+    console.print(_numbers_table(record))
+    suspects = [finding for finding in record.findings if finding.suspected]
+    if suspects:
+        console.print(_findings_table(suspects))
+        if len(suspects) > _SHOWN_FINDINGS:
+            console.print(f"... and {len(suspects) - _SHOWN_FINDINGS} more in the report.")
+    for notice in record.warnings:
+        console.print(f"{notice.code} {notice.text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _suspects_line(record: ScanRecord) -> str:
+    count = sum(finding.suspected for finding in record.findings)
+    tested = len(record.findings)
+    if not tested:
+        return "Scanned; no gate was set."
+    return f"Scanned: {count} of {tested} tested features and regions are suspected; no gate was set."
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+def _numbers_table(record: ScanRecord) -> object:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for title, justify in (("", "left"), ("Value", "right"), ("95 % interval", "right"), ("n", "right"), ("", "left")):
+        table.add_column(title, justify="left" if justify == "left" else "right", no_wrap=True)
+    for metric, name in _KEY_METRICS:
+        for measurement in record.measurements:
+            if measurement.metric == metric and not set(measurement.scope) - {"sigma", "feature"}:
+                table.add_row(_titled(name, measurement), *_cells(measurement))
+    return table
+
+
+def _titled(name: str, measurement: Measurement) -> str:
+    feature, sigma = measurement.scope.get("feature"), measurement.scope.get("sigma")
+    return name + (f" ({feature})" if feature else "") + (f" (sigma {sigma:g})" if sigma is not None else "")
+
+
+def _cells(measurement: Measurement) -> tuple[str, str, str, str]:
+    def shown(value: float) -> str:
+        return f"{value:+.3f}" if measurement.metric == "rcs" else f"{100 * value:.1f} %"
+
+    if measurement.value is None:
+        return "undefined", "-", str(measurement.n), measurement.reason or ""
+    low, high = measurement.ci or (measurement.value, measurement.value)
+    note = "saturated: 1 by arithmetic" if "saturated" in measurement.flags else ""
+    return shown(measurement.value), f"{shown(low)} to {shown(high)}", str(measurement.n), note
+
+
+def _findings_table(findings: Sequence[Finding]) -> object:
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE, pad_edge=False, title="Suspected spurious features", title_justify="left")
+    for title in ("", "Audit", "Class", "Feature", "Effect", "95 % interval", "q", "n"):
+        table.add_column(title, justify="right" if title in ("Effect", "95 % interval", "q", "n") else "left")
+    for finding in findings[:_SHOWN_FINDINGS]:
+        low, high = finding.effect_ci
+        table.add_row(
+            finding.id,
+            finding.audit.replace("_", " "),
+            Text(finding.class_name),
+            Text(finding.feature),
+            f"{100 * finding.effect:.1f}",
+            f"{100 * low:.1f} to {100 * high:.1f}",
+            f"{finding.q:.2g}",
+            str(finding.n),
+        )
+    return table

@@ -1,0 +1,417 @@
+"""`spuraudit scan MODEL --data DATA`: the main job."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spuraudit.errors import ConfigError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from spuraudit.gates.config import Config
+    from spuraudit.models.model import Model
+    from spuraudit.models.preprocess import PreprocessOverrides
+    from spuraudit.record.settings import ScanSettings
+    from spuraudit.runs.prepare import Scan
+
+_INPUT, _METHOD, _COMPUTE, _OUTPUT = "Input", "Method", "Compute", "Output and verdict"
+
+#: Keys of the config's `audits:` mapping, by audit, and the setting each one is.
+CONFIG_KEYS: dict[str, dict[str, str]] = {
+    "noise": {
+        "sigma": "sigmas",
+        "trials": "trials",
+        "dilation_iterations": "dilation_iterations",
+        "spurious_region": "spurious_region",
+        "clamp": "clamp",
+    },
+    "feature_drop": {"sigma": "sigmas", "trials": "trials"},
+    "region_swap": {"trials": "swap_trials"},
+    "patch_swap": {
+        "patch": "patch",
+        "sources": "patch_sources",
+        "targets": "patch_targets",
+        "passes": "passes",
+        "dropout_rate": "dropout_rate",
+        "source_classes": "source_classes",
+    },
+}
+
+
+def scan(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL", help="A .pt/.pth/.ckpt/.safetensors file, or timm:NAME. Default: the config's."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="A folder with dataset.yaml, or a name such as salient1m.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", metavar="DIR", help="Where the photos and masks lie.", rich_help_panel=_INPUT),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split", help="Split to audit. Default: the dataset's, else test, else val.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="At most so many images, evenly over classes.", rich_help_panel=_INPUT),
+    ] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", help="timm architecture of the checkpoint, if it does not say.", rich_help_panel=_INPUT),
+    ] = None,
+    model_kwargs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model-kwargs",
+            metavar="KEY=VALUE",
+            help="For the constructor, such as pad_type=same. Repeatable.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="R,G,B", help="Normalisation mean.", rich_help_panel=_INPUT)
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="R,G,B", help="Normalisation std.", rich_help_panel=_INPUT)
+    ] = None,
+    interpolation: Annotated[
+        str | None,
+        typer.Option("--interpolation", help="bilinear, bicubic, nearest or lanczos.", rich_help_panel=_INPUT),
+    ] = None,
+    crop_pct: Annotated[
+        float | None, typer.Option("--crop-pct", help="Input size / resized size.", rich_help_panel=_INPUT)
+    ] = None,
+    img_size: Annotated[
+        int | None, typer.Option("--img-size", min=1, help="Input size, pixels.", rich_help_panel=_INPUT)
+    ] = None,
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            "--answers",
+            metavar="all|mapped",
+            help="all: any output of the model may win; mapped: only those of the dataset's classes.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    allow_download: Annotated[
+        bool,
+        typer.Option(
+            "--allow-download/--no-allow-download", help="Let timm:NAME fetch weights.", rich_help_panel=_INPUT
+        ),
+    ] = False,
+    allow_chance: Annotated[
+        bool,
+        typer.Option(
+            "--allow-chance/--no-allow-chance",
+            help="Go on where clean accuracy is near chance.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = False,
+    audits: Annotated[
+        str | None,
+        typer.Option(
+            "--audits",
+            metavar="NAMES",
+            help="Of noise,feature_drop,region_swap,patch_swap. Default: the first three; without masks patch_swap.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    sigma: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--sigma",
+            help="Noise, in [0, 1] pixels. Repeatable; the smallest serves feature_drop. Default: 0.25.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="Noise draws per image. Default: 5.", rich_help_panel=_METHOD)
+    ] = None,
+    spurious_region: Annotated[
+        str | None,
+        typer.Option(
+            "--spurious-region",
+            metavar="complement|annotated",
+            help="complement: all but the dilated core; annotated: the spurious masks.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    clamp: Annotated[
+        bool | None,
+        typer.Option(
+            "--clamp/--no-clamp", help="Clamp noised pixels to [0, 1]. Default: yes.", rich_help_panel=_METHOD
+        ),
+    ] = None,
+    swap_trials: Annotated[
+        int | None,
+        typer.Option(
+            "--swap-trials", min=1, help="Donors of each kind per image. Default: 3.", rich_help_panel=_METHOD
+        ),
+    ] = None,
+    patch: Annotated[
+        int | None,
+        typer.Option(
+            "--patch", min=1, help="Side of a patch, pixels. Default: a seventh of the input.", rich_help_panel=_METHOD
+        ),
+    ] = None,
+    sources: Annotated[
+        int | None,
+        typer.Option(
+            "--sources", min=1, help="Patch swap: source images per class. Default: 4.", rich_help_panel=_METHOD
+        ),
+    ] = None,
+    targets: Annotated[
+        int | None,
+        typer.Option("--targets", min=1, help="Patch swap: target images. Default: 50.", rich_help_panel=_METHOD),
+    ] = None,
+    passes: Annotated[
+        int | None, typer.Option("--passes", min=2, help="MC-dropout passes. Default: 100.", rich_help_panel=_METHOD)
+    ] = None,
+    dropout_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--dropout-rate", help="Rate where dropout must be injected. Default: 0.5.", rich_help_panel=_METHOD
+        ),
+    ] = None,
+    source_class: Annotated[
+        list[str] | None,
+        typer.Option("--source-class", help="Patch swap: only this class. Repeatable.", rich_help_panel=_METHOD),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of every draw. Default: 0.", rich_help_panel=_METHOD)
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_COMPUTE)
+    ] = "auto",
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, help="Images per forward pass.", rich_help_panel=_COMPUTE)
+    ] = 32,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-j", min=1, help="Decoding threads.", rich_help_panel=_COMPUTE)
+    ] = None,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output", "-o", help="A run folder, or a file: .html .json .csv .md. Repeatable.", rich_help_panel=_OUTPUT
+        ),
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option("--rule", help="A gate, such as 'rcs >= 0.2'. Repeatable.", rich_help_panel=_OUTPUT),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Default: .spuraudit.yaml here or above.", rich_help_panel=_OUTPUT)
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress; results only.", rich_help_panel=_OUTPUT)
+    ] = False,
+) -> None:
+    """Audit a classifier on a masked dataset: observations, record, report, verdict.
+
+    Example: spuraudit scan model.pt --arch resnet50 --data my_dataset --rule 'rcs >= 0.2'
+
+    The same command again resumes an interrupted scan. Results go to a run folder under runs/; runs/last leads to it.
+    """
+    from spuraudit.cli.gate import collect_rules
+    from spuraudit.cli.outcome import conclude
+    from spuraudit.cli.progress import progress_for
+
+    settings_file = _config(config)
+    rules = collect_rules(rule or [], config, None)
+    chosen = _settings(
+        settings_file,
+        split=split,
+        limit=limit,
+        answers=answers,
+        allow_chance=allow_chance or None,
+        audits=_audit_names(audits),
+        sigmas=tuple(sigma) if sigma else None,
+        trials=trials,
+        spurious_region=spurious_region,
+        clamp=clamp,
+        swap_trials=swap_trials,
+        patch=patch,
+        patch_sources=sources,
+        patch_targets=targets,
+        passes=passes,
+        dropout_rate=dropout_rate,
+        source_classes=tuple(source_class) if source_class else None,
+        seed=seed,
+    )
+    folder, files = _outputs(output or [])
+    model_spec = _given(model, settings_file.model if settings_file else None, "MODEL", "model.pt")
+    data_spec = _given(data, settings_file.data if settings_file else None, "--data DATA", "--data my_dataset")
+    overrides = _overrides(mean, std, interpolation, crop_pct, img_size)
+    progress = progress_for(quiet)
+
+    from spuraudit.data import open_dataset
+    from spuraudit.models import load
+    from spuraudit.runs.execute import execute
+    from spuraudit.runs.prepare import Machine, prepare_scan
+
+    dataset = open_dataset(
+        data_spec,
+        data_dir=data_dir or (settings_file.data_dir if settings_file else None),
+        locations=settings_file.locations if settings_file else {},
+    )
+    loaded = load(
+        model_spec,
+        arch=arch,
+        kwargs=_key_values(model_kwargs or []),
+        overrides=overrides,
+        device=device,
+        allow_download=allow_download,
+    )
+    if not quiet:
+        _introduce(loaded)
+    prepared = prepare_scan(loaded, dataset, chosen, Machine(batch_size, workers), progress)
+    run = folder or _default_folder(prepared)
+    record = execute(prepared, run, argv=sys.argv[1:], progress=progress)
+    raise typer.Exit(conclude(record, run, rules, files, quiet=quiet))
+
+
+def _given(value: str | None, fallback: str | None, name: str, example: str) -> str:
+    chosen = value or fallback
+    if chosen is None:
+        raise UsageError(f"Missing {name}.", f"Give it, such as: {example}, or set it in .spuraudit.yaml.")
+    return chosen
+
+
+def _config(path: Path | None) -> Config | None:
+    from spuraudit.gates import find_config, load_config
+
+    file = path or find_config(Path.cwd())
+    return load_config(file) if file else None
+
+
+def _settings(config: Config | None, **given: Any) -> ScanSettings:
+    """Command line over config over defaults."""
+    from pydantic import ValidationError
+
+    from spuraudit.record.settings import ScanSettings
+
+    values: dict[str, Any] = {}
+    if config is not None:
+        values.update(_from_config(config))
+    values.update({name: value for name, value in given.items() if value is not None})
+    try:
+        return ScanSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise UsageError(
+            f"--{name}: {first['msg']} (given: {first['input']!r}).", "See spuraudit scan --help."
+        ) from error
+
+
+def _from_config(config: Config) -> dict[str, Any]:
+    values: dict[str, Any] = {} if config.seed is None else {"seed": config.seed}
+    if config.audits is None:
+        return values
+    values["audits"] = tuple(config.audits)
+    for audit, parameters in config.audits.items():
+        if audit not in CONFIG_KEYS:
+            hint = did_you_mean(audit, CONFIG_KEYS) or f"Known: {', '.join(CONFIG_KEYS)}."
+            raise ConfigError(f"{config.file}: audits: no audit {audit!r}.", hint)
+        known = CONFIG_KEYS[audit]
+        for key, value in parameters.items():
+            if key not in known:
+                hint = did_you_mean(key, known) or f"It takes: {', '.join(known)}."
+                raise ConfigError(f"{config.file}: audits.{audit} has no parameter {key!r}.", hint)
+            listed = known[key] in ("sigmas", "source_classes")
+            values[known[key]] = tuple(value if isinstance(value, list) else [value]) if listed else value
+    return values
+
+
+def _audit_names(text: str | None) -> tuple[str, ...] | None:
+    from spuraudit.record.settings import AUDIT_NAMES
+
+    if text is None:
+        return None
+    names = tuple(name.strip().replace("-", "_") for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in AUDIT_NAMES:
+            raise UsageError(f"--audits: no audit {name!r}.", did_you_mean(name, AUDIT_NAMES) or ", ".join(AUDIT_NAMES))
+    return names or None
+
+
+def _overrides(
+    mean: str | None, std: str | None, interpolation: str | None, crop_pct: float | None, img_size: int | None
+) -> PreprocessOverrides:
+    from spuraudit.models.preprocess import PreprocessOverrides
+
+    return PreprocessOverrides(
+        mean=_numbers("--mean", mean),
+        std=_numbers("--std", std),
+        interpolation=interpolation,
+        crop_pct=crop_pct,
+        img_size=img_size,
+    )
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in re.split(r"[,\s]+", text.strip()))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: not numbers.", f"Write three, such as {option} 0.5,0.5,0.5") from error
+    return values * 3 if len(values) == 1 else values
+
+
+def _key_values(pairs: list[str]) -> dict[str, Any]:
+    import yaml
+
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise UsageError(
+                f"--model-kwargs {pair!r}: expected KEY=VALUE.", "For example --model-kwargs pad_type=same"
+            )
+        # `none` takes an argument of the checkpoint away; YAML itself knows only `null`.
+        values[key] = None if value.lower() == "none" else yaml.safe_load(value)
+    return values
+
+
+def _outputs(paths: list[Path]) -> tuple[Path | None, list[Path]]:
+    """The run folder (a path without suffix), if any, and the files."""
+    known = (".html", ".json", ".csv", ".md")
+    files = [path for path in paths if path.suffix.lower() in known and not path.is_dir()]
+    folders = [path for path in paths if path not in files]
+    if len(folders) > 1:
+        raise UsageError(f"-o names two run folders: {folders[0]} and {folders[1]}.", "Give one, and files by suffix.")
+    for folder in folders:
+        if re.fullmatch(r"\.[a-z]{2,5}", folder.suffix.lower()) and not folder.is_dir():
+            raise UsageError(f"-o {folder}: unknown format {folder.suffix!r}.", f"Known: {', '.join(known)}.")
+    return (folders[0] if folders else None), files
+
+
+def _default_folder(scan: Scan) -> Path:
+    name = f"{scan.model.record.name}-{scan.dataset.name}-{scan.plan.sha256[:8]}"
+    return Path("runs") / re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+
+
+def _introduce(model: Model) -> None:
+    """Say what was understood before the long run: wrong preprocessing is the most frequent error."""
+    from spuraudit.cli.outcome import describe_model
+
+    for line in describe_model(model.record):
+        typer.echo(line, err=True)

@@ -1,0 +1,271 @@
+"""The text of a rule, such as `core_accuracy[class=monarch] >= 0.9`: parsing, checking, writing.
+
+    rule     = quantity ( ">=" | "<=" ) number
+    quantity = measure | "ci_low(" measure ")" | "ci_high(" measure ")"
+    measure  = metric [ "[" key "=" value { "," key "=" value } "]" ]
+    value    = "*" | text without , and ] | '"' JSON string '"'
+
+`>` and `<` are refused rather than read as `>=` and `<=`: a gate at a boundary must mean what it says. `ci_low` belongs
+to `>=` and `ci_high` to `<=`; the other way round a wide interval, that is little evidence, would help to pass.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from spuraudit.errors import ConfigError, did_you_mean
+from spuraudit.gates.units import lowest
+from spuraudit.record.verdict import Rule
+
+if TYPE_CHECKING:
+    from spuraudit.record.scan import Scope
+
+SCOPE_KEYS: tuple[str, ...] = (
+    "class", "feature", "group", "donor_class", "target_class", "sigma", "cell", "row", "column", "rows", "columns",
+)  # fmt: skip
+WILDCARD = "*"
+MIN_N = 50
+GRAMMAR = """\
+METRIC >= NUMBER or METRIC <= NUMBER, for example
+  rcs >= 0.2
+  core_accuracy[class=monarch] >= 0.9
+  feature_drop[class=*,feature=*] <= 0.1   (every class and feature must hold)
+  ci_low(rcs[sigma=0.25]) >= 0.2           (lower end of the 95 % interval)
+  ci_high(swap_gap[feature=background]) <= 0.1   (upper end)
+Proportions are 0 to 1, RCS -1 to 1; a name with , ] or " goes into double quotes."""
+
+_KINDS: dict[str, type[float] | type[int]] = {
+    "sigma": float, "cell": int, "row": int, "column": int, "rows": int, "columns": int,
+}  # fmt: skip
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+_OPERATOR = re.compile(r"[<>=!≤≥]+")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BARE = re.compile(r"[^,\]]*")
+
+
+def parse_rule(text: str, *, id: str | None = None, min_n: int = MIN_N) -> Rule:
+    """The rule that `text` writes; without `id`, its id is the text in canonical form.
+
+    Raises ConfigError with the text, a caret under the place and the grammar.
+    """
+    reader = _Reader(text)
+    reader.skip_space()
+    bound_at = reader.position
+    bound, metric, scope = _quantity(reader)
+    op = _operator(reader)
+    reader.skip_space()
+    limit_at = reader.position
+    limit = _number(reader)
+    reader.end()
+    if problem := bound_problem(op, bound):
+        reader.fail(problem, at=bound_at)
+    if problem := limit_problem(metric, limit):
+        reader.fail(problem, at=limit_at)
+    rule = Rule(id=id or "?", metric=metric, scope=scope, op=op, limit=limit, bound=bound, min_n=min_n)
+    return rule if id else rule.model_copy(update={"id": format_rule(rule)})
+
+
+def format_rule(rule: Rule) -> str:
+    """The canonical text of a rule: `parse_rule` reads back the same metric, scope, bound, operator and limit."""
+    measure = rule.metric + format_scope(rule.scope)
+    quantity = measure if rule.bound == "point" else f"{rule.bound}({measure})"
+    return f"{quantity} {rule.op} {format_number(rule.limit)}"
+
+
+def format_scope(scope: Scope) -> str:
+    """`[class=monarch,sigma=0.25]`, or an empty string for the whole dataset."""
+    if not scope:
+        return ""
+    return "[" + ",".join(f"{key}={_format_value(value)}" for key, value in scope.items()) + "]"
+
+
+def format_number(number: float) -> str:
+    """Shortest text that reads back as the same number, without a trailing `.0`."""
+    return repr(float(number)).removesuffix(".0")
+
+
+def check_rule(rule: Rule) -> None:
+    """Refuse what can only be a mistake in a rule that was not parsed from text. Raises ConfigError."""
+    problem = bound_problem(rule.op, rule.bound) or limit_problem(rule.metric, rule.limit)
+    if problem:
+        raise ConfigError(f"Gate {rule.id!r} ({format_rule(rule)}): {as_sentence(problem)}", f"A rule is {GRAMMAR}")
+
+
+def bound_problem(op: str, bound: str) -> str | None:
+    """Why this end of the interval cannot be asked with this operator, or None."""
+    if (op, bound) == (">=", "ci_high"):
+        return "ci_high with >= would pass on little evidence; use ci_low"
+    if (op, bound) == ("<=", "ci_low"):
+        return "ci_low with <= would pass on little evidence; use ci_high"
+    return None
+
+
+def limit_problem(metric: str, limit: float) -> str | None:
+    """Why `limit` lies outside the range of this metric, with the number that was probably meant, or None."""
+    low = lowest(metric)
+    if low <= limit <= 1:
+        return None
+    guess = limit / 100
+    meant = f"; did you mean {format_number(guess)}?" if abs(limit) > 1 and low <= guess <= 1 else ""
+    return f"{format_number(limit)} is outside {low} to 1, the range of {metric}{meant}"
+
+
+def as_sentence(problem: str) -> str:
+    """The problem with a full stop, unless it ends in a question ("did you mean 0.2?")."""
+    return problem if problem.endswith("?") else f"{problem}."
+
+
+def scope_value(key: str, value: str) -> str | float | int:
+    """A written scope value as the record has it: numbers for sigma, cells and grids, else text. Raises ValueError."""
+    kind = _KINDS.get(key)
+    if kind is None or value == WILDCARD:
+        return value
+    number = kind(value)
+    if not math.isfinite(number):
+        raise ValueError(value)
+    return number
+
+
+def _format_value(value: str | float | int) -> str:
+    if isinstance(value, int | float):
+        return format_number(value)
+    plain = value != "" and value == value.strip() and value.isprintable() and value[0] not in "\"'"
+    return value if plain and not set(value) & {",", "]"} else json.dumps(value, ensure_ascii=False)
+
+
+class _Reader:
+    """A position in the text of a rule, and errors that point at it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+
+    def skip_space(self) -> None:
+        while self.position < len(self.text) and self.text[self.position].isspace():
+            self.position += 1
+
+    def take(self, pattern: re.Pattern[str]) -> str | None:
+        """The match of `pattern` here (after white space), or None and nothing is consumed."""
+        self.skip_space()
+        match = pattern.match(self.text, self.position)
+        if match is None or not match.group():
+            return None
+        self.position = match.end()
+        return match.group()
+
+    def take_mark(self, mark: str) -> bool:
+        """Whether `mark` stands here (after white space); consumed if so."""
+        self.skip_space()
+        if not self.text.startswith(mark, self.position):
+            return False
+        self.position += len(mark)
+        return True
+
+    def end(self) -> None:
+        self.skip_space()
+        rest = self.text[self.position :]
+        if rest.startswith("%"):
+            self.fail("limits are proportions, not percent: write 0.2 for 20 %")
+        if rest.startswith(","):
+            self.fail("write numbers with a decimal point")
+        if rest:
+            self.fail("nothing may follow the number; give one --rule (or one gate) per limit")
+
+    def fail(self, problem: str, at: int | None = None) -> NoReturn:
+        position = self.position if at is None else at
+        shown = "".join(" " if letter.isspace() else letter for letter in self.text)
+        raise ConfigError(f"Rule: {as_sentence(problem)}\n  {shown}\n  {' ' * position}^", f"A rule is {GRAMMAR}")
+
+
+def _quantity(reader: _Reader) -> tuple[Literal["point", "ci_low", "ci_high"], str, Scope]:
+    start = reader.position
+    name = _metric(reader)
+    if not reader.take_mark("("):
+        return "point", name, _scope(reader)
+    if name not in ("ci_low", "ci_high"):
+        reader.fail(f"only ci_low(...) and ci_high(...) may enclose a metric, not {name}(...)", at=start)
+    metric = _metric(reader)
+    scope = _scope(reader)
+    if not reader.take_mark(")"):
+        reader.fail(f"the ) of {name}( is missing")
+    return "ci_low" if name == "ci_low" else "ci_high", metric, scope
+
+
+def _metric(reader: _Reader) -> str:
+    name = reader.take(_NAME)
+    if name is None:
+        reader.fail("a metric name, such as rcs, is expected here")
+    return name
+
+
+def _scope(reader: _Reader) -> Scope:
+    scope: Scope = {}
+    if not reader.take_mark("["):
+        return scope
+    while True:
+        reader.skip_space()
+        key_at = reader.position
+        key = reader.take(_NAME)
+        if key is None:
+            reader.fail("a scope key, such as class, is expected here")
+        if key not in SCOPE_KEYS:
+            known = f"Known are {', '.join(SCOPE_KEYS)}"
+            reader.fail(f"{key!r} is not a scope key. {did_you_mean(key, SCOPE_KEYS) or known}", at=key_at)
+        if key in scope:
+            reader.fail(f"{key!r} is given twice", at=key_at)
+        if not reader.take_mark("="):
+            reader.fail(f"= is expected after {key}")
+        scope[key] = _value(reader, key)
+        if reader.take_mark("]"):
+            return scope
+        if not reader.take_mark(","):
+            reader.fail(", or ] is expected here")
+
+
+def _value(reader: _Reader, key: str) -> str | float | int:
+    reader.skip_space()
+    start = reader.position
+    if reader.text.startswith('"', start):
+        quoted = reader.take(_QUOTED)
+        if quoted is None:
+            reader.fail('the closing " is missing')
+        try:
+            value = str(json.loads(quoted, strict=False))
+        except ValueError:
+            reader.fail("this string has an unknown escape", at=start)
+    else:
+        if reader.text.startswith("'", start):
+            reader.fail("use double quotes")
+        value = (reader.take(_BARE) or "").strip()
+        if not value:
+            reader.fail(f"a value for {key} is expected here; * means every one", at=start)
+    try:
+        return scope_value(key, value)
+    except ValueError:
+        reader.fail(f"{key} takes a number or *, not {value!r}", at=start)
+
+
+def _operator(reader: _Reader) -> Literal[">=", "<="]:
+    reader.skip_space()
+    start = reader.position
+    op = reader.take(_OPERATOR)
+    if op == ">=":
+        return ">="
+    if op == "<=":
+        return "<="
+    if op in (">", "≥", "=>"):
+        reader.fail(f"{op} is not used; write >=", at=start)
+    if op in ("<", "≤", "=<"):
+        reader.fail(f"{op} is not used; write <=", at=start)
+    return reader.fail(">= or <= is expected here", at=start)
+
+
+def _number(reader: _Reader) -> float:
+    text = reader.take(_NUMBER)
+    if text is None:
+        reader.fail("a number is expected here")
+    return float(text)

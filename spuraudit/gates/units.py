@@ -1,0 +1,33 @@
+"""The unit of a metric, by its name: one definition id covers accuracies, drops and RCS of the same conditions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Unit = Literal["proportion", "difference", "probability", "number"]
+
+_ENDINGS: dict[str, Unit] = {
+    "accuracy": "proportion",
+    "drop": "difference",
+    "excess": "difference",
+    "gap": "difference",
+    "pull": "difference",
+    "probability": "probability",
+    "certainty": "probability",
+    "certainty_unperturbed": "probability",
+    "consistency": "proportion",
+}
+
+
+def unit_of(metric: str) -> Unit:
+    """`proportion` and `probability` lie in 0..1, `difference` (of either) in -1..1.
+
+    Everything else, RCS above all, is a `number` in -1..1. `_images` (mean over images instead of classes) keeps it.
+    """
+    base = metric.removesuffix("_images")
+    return next((unit for ending, unit in _ENDINGS.items() if base == ending or base.endswith(f"_{ending}")), "number")
+
+
+def lowest(metric: str) -> int:
+    """The lower end of the metric's range, 0 or -1; the upper end is 1."""
+    return 0 if unit_of(metric) in ("proportion", "probability") else -1

@@ -1,0 +1,255 @@
+"""Checkpoint files: read without running any code of theirs, reduced to one flat state dict."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import warnings
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from spuraudit.errors import ModelError
+from spuraudit.models.preprocess import PreprocessOverrides
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+Value = str | int | float | bool | None
+
+SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors")
+
+# Averaged weights first, as in timm's own evaluation: published accuracies belong to them.
+_ENTRIES = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state", "model_state_dict")
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+# What training scripts call constructor arguments (timm's train.py: `drop`, `gp`) -> the constructor's name.
+_CONSTRUCTOR_ARGUMENTS = {
+    "pad_type": "pad_type",
+    "channel_multiplier": "channel_multiplier",
+    "act_layer": "act_layer",
+    "bn_eps": "bn_eps",
+    "drop": "drop_rate",
+    "drop_rate": "drop_rate",
+    "gp": "global_pool",
+    "global_pool": "global_pool",
+}
+_PREPROCESS_ARGUMENTS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "img_size")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    tensors: the state dict, on the CPU, prefixes removed. entry: the entry it lay under, None for a bare state dict.
+    prefix: what was removed from every name. arch, kwargs, preprocess: what the file itself says about the network.
+    """
+
+    file: str
+    sha256: str
+    size_bytes: int
+    tensors: Mapping[str, Tensor]
+    entry: str | None = None
+    prefix: str = ""
+    arch: str | None = None
+    kwargs: Mapping[str, Value] = field(default_factory=dict)
+    preprocess: PreprocessOverrides = field(default_factory=PreprocessOverrides)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What reading decided, one sentence each."""
+        notes = []
+        if self.entry in ("state_dict_ema", "model_ema"):
+            notes.append(f"The averaged (EMA) weights under '{self.entry}' were used.")
+        elif self.entry is not None:
+            notes.append(f"The weights lie under '{self.entry}'.")
+        if self.prefix:
+            notes.append(f"The prefix '{self.prefix}' was removed from all names.")
+        return tuple(notes)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint file.
+
+    Raises ModelError for a file that is missing, unreadable, truncated, needs code to be run, holds no state dict,
+    or holds weights that are not finite.
+    """
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise ModelError(f"The checkpoint {path} {what}.", f"Give a file ({', '.join(SUFFIXES)}) or timm:NAME.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ModelError(
+            f"{path}: unknown kind of checkpoint {path.suffix or 'without a suffix'!r}.",
+            f"Known suffixes: {', '.join(SUFFIXES)}.",
+        )
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    content: Any
+    if path.suffix.lower() == ".safetensors":
+        content, described = _read_safetensors(path)
+    else:
+        content = _read_torch(path)
+        described = content if isinstance(content, Mapping) else {}
+    entry, tensors = _state_dict(content, path)
+    prefix, tensors = _without_prefix(tensors)
+    _refuse_non_finite(tensors, path)
+    arguments = _arguments(described)
+    return Checkpoint(
+        file=path.name,
+        sha256=sha256,
+        size_bytes=size,
+        tensors=tensors,
+        entry=entry,
+        prefix=prefix,
+        arch=_arch(described, arguments),
+        kwargs=_kwargs(described, arguments),
+        preprocess=_preprocess(arguments, path),
+    )
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _read_torch(path: Path) -> Any:
+    """The content of a file of torch.save. argparse.Namespace is let in: timm's train.py stores its arguments so."""
+    try:
+        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about the file's format; what matters is raised below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        needed = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if needed is None:
+            raise _unreadable(path, "it is no file of torch.save") from error
+        raise ModelError(
+            f"{path} holds pickled code ({needed.group(1)}), not weights alone; reading it would run that code.",
+            "If you trust the file, convert it to a state dict first (for a dict take the entry that holds the network,"
+            " such as content['model']):\n"
+            f"  import torch; content = torch.load({path.name!r}, map_location='cpu', weights_only=False)\n"
+            f"  torch.save(content.state_dict(), {path.stem + '.weights.pt'!r})",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        if "TorchScript" in str(error):
+            raise ModelError(
+                f"{path} is a TorchScript archive: a program with weights, not a state dict.",
+                "Convert it first:\n"
+                f"  import torch; weights = torch.jit.load({path.name!r}, map_location='cpu').state_dict()\n"
+                f"  torch.save(weights, {path.stem + '.weights.pt'!r})",
+            ) from error
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, reason: str) -> ModelError:
+    first = next((line for line in reason.splitlines() if line.strip()), "unexpected end")
+    return ModelError(
+        f"{path} cannot be read as a checkpoint: {first[:160]}",
+        "The file may be truncated or of another kind; compare its size or checksum with the source, and get it again.",
+    )
+
+
+def _is_state_dict(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items())
+    )
+
+
+def _state_dict(content: object, path: Path) -> tuple[str | None, dict[str, Tensor]]:
+    if isinstance(content, Mapping):
+        for entry in _ENTRIES:
+            if _is_state_dict(content.get(entry)):
+                return entry, dict(content[entry])
+        if _is_state_dict(content):
+            return None, dict(content)
+        found = f"a dict with the entries {', '.join(map(repr, list(content)[:8]))}" if content else "an empty dict"
+    else:
+        found = f"a {type(content).__name__}"
+    raise ModelError(
+        f"{path} holds no state dict: it is {found}.",
+        f"Expected names of tensors, bare or under one of {', '.join(map(repr, _ENTRIES))}.",
+    )
+
+
+def _without_prefix(tensors: dict[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+    """Take wrapper prefixes off, repeatedly, as long as every name carries the same one."""
+    removed = ""
+    while True:
+        # torch.optim.swa_utils.AveragedModel counts its updates beside the wrapped module.
+        names = [name for name in tensors if name != "n_averaged"]
+        prefix = next((one for one in _PREFIXES if names and all(name.startswith(one) for name in names)), None)
+        if prefix is None:
+            return removed, tensors
+        tensors = {name.removeprefix(prefix): tensors[name] for name in names}
+        removed += prefix
+
+
+def _refuse_non_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not _all_finite(tensor)]
+    if bad:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise ModelError(
+            f"{path} holds weights that are NaN or infinite: {', '.join(bad[:5])}{more}.",
+            "The training diverged, or the file was damaged; take an earlier checkpoint.",
+        )
+
+
+def _all_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
+
+
+def _arguments(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The training script's arguments (a dict or a Namespace), or the file's own flat entries."""
+    arguments = described.get("args")
+    if isinstance(arguments, Namespace):
+        arguments = vars(arguments)
+    return arguments if isinstance(arguments, Mapping) else {}
+
+
+def _arch(described: Mapping[str, Any], arguments: Mapping[str, Any]) -> str | None:
+    candidates = [described.get("arch"), described.get("architecture"), arguments.get("arch"), arguments.get("model")]
+    return next((name for name in candidates if isinstance(name, str) and name), None)
+
+
+def _kwargs(described: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Value]:
+    """Constructor arguments that the file states."""
+    kwargs: dict[str, Value] = {}
+    for stated, name in _CONSTRUCTOR_ARGUMENTS.items():
+        value = arguments.get(stated)
+        if isinstance(value, Value) and value not in (None, ""):
+            kwargs[name] = value
+    for holder in (arguments, described):
+        extra = holder.get("model_kwargs")
+        if isinstance(extra, Mapping):
+            kwargs.update({str(name): value for name, value in extra.items() if isinstance(value, Value)})
+    return kwargs
+
+
+def _preprocess(arguments: Mapping[str, Any], path: Path) -> PreprocessOverrides:
+    values = {name: arguments.get(name) for name in _PREPROCESS_ARGUMENTS}
+    size = arguments.get("input_size")  # timm: channels, height, width
+    if isinstance(size, list | tuple) and len(size) == 3:
+        values["img_size"] = tuple(size[1:])
+    for name in ("mean", "std"):
+        if isinstance(values[name], int | float):
+            values[name] = (values[name],)
+        elif values[name] is not None:
+            try:
+                values[name] = tuple(values[name] or ())
+            except TypeError:
+                raise ModelError(f"{path}: {name} in the checkpoint's arguments is {values[name]!r}.") from None
+    return PreprocessOverrides(**{name: value for name, value in values.items() if value not in (None, "", ())})

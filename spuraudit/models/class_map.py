@@ -1,0 +1,135 @@
+"""Which outputs of a model are which class of the dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+
+from spuraudit.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+AnswerSpace = Literal["all", "mapped"]
+
+
+class Answers(NamedTuple):
+    """What the model says about B images, in the dataset's K classes."""
+
+    #: (B,) int64: the class the strongest output belongs to, -1 where it belongs to none.
+    predicted: Tensor
+    #: (B,) int64: the strongest output.
+    output: Tensor
+    #: (B, K) float32: softmax probability of each class, summed over its outputs.
+    probabilities: Tensor
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """outputs[k]: model outputs that count as class k of the dataset, disjoint, each below num_outputs.
+
+    answers 'all': the model may answer with any of its outputs, and an answer outside the map is wrong;
+    'mapped': argmax and softmax run over the mapped outputs alone, so the model is forced to choose among the
+    dataset's classes. Build it with `class_map`, which checks.
+    """
+
+    outputs: tuple[tuple[int, ...], ...]
+    num_outputs: int
+    answers: AnswerSpace
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether output k is class k and there are no others."""
+        return self.outputs == tuple((index,) for index in range(self.num_outputs))
+
+    @property
+    def chance(self) -> float:
+        """Largest probability of being right without looking, on a set with equally many images of each class: 1 / K.
+
+        Always answering one class is right for 1 / K of the images. Drawing outputs at random is never better: it is
+        right with the mean share of outputs that a class owns, which is at most 1 / K.
+        """
+        return 1.0 / len(self.outputs)
+
+    def answer(self, logits: Tensor) -> Answers:
+        """(B, num_outputs) -> predicted class, strongest output, class probabilities; each row by itself.
+
+        Raises ModelError where a logit is NaN or infinite.
+        """
+        if logits.ndim != 2 or logits.shape[1] != self.num_outputs:
+            raise ModelError(f"The class map is for {self.num_outputs} outputs; the model gave {tuple(logits.shape)}.")
+        logits = logits.float()
+        bad = int((~torch.isfinite(logits)).any(dim=1).sum())
+        if bad:
+            raise ModelError(
+                f"The model answered {bad} of {len(logits)} images with NaN or infinite logits.",
+                "The activations overflow: check the preprocessing (--mean, --std) and the checkpoint.",
+            )
+        owner = torch.full((self.num_outputs,), -1, dtype=torch.int64)
+        for index, outputs in enumerate(self.outputs):
+            owner[list(outputs)] = index
+        owner = owner.to(logits.device)
+        if self.answers == "mapped":
+            logits = logits.masked_fill(owner < 0, -torch.inf)
+        output = logits.argmax(dim=1)
+        return Answers(owner[output], output, self._class_probabilities(logits.softmax(dim=1)))
+
+    def _class_probabilities(self, probabilities: Tensor) -> Tensor:
+        if self.is_identity:
+            return probabilities
+        # Classes own different numbers of outputs: missing ones point at an extra column of zeros. The sum runs along
+        # a row, so a row's bits do not depend on the batch.
+        longest = max(len(outputs) for outputs in self.outputs)
+        padded = [[*outputs, *[self.num_outputs] * (longest - len(outputs))] for outputs in self.outputs]
+        index = torch.tensor(padded, device=probabilities.device)
+        wide = torch.nn.functional.pad(probabilities, (0, 1))
+        return wide[:, index].sum(dim=2)
+
+
+def class_map(
+    outputs: Sequence[tuple[int, ...] | None], names: Sequence[str], num_outputs: int, answers: AnswerSpace
+) -> ClassMap:
+    """The map of a dataset onto a model.
+
+    outputs: of each class, or None for every class where output k is class k. names: of the classes, for messages.
+    Raises DataError where classes and outputs do not fit: wrong count, a class without outputs, an output out of
+    range or claimed twice.
+    """
+    if not names or len(outputs) != len(names):
+        raise DataError(f"The dataset has {len(names)} class names and {len(outputs)} entries of outputs.")
+    unmapped = [name for name, own in zip(names, outputs, strict=True) if own is None]
+    if len(unmapped) == len(names):
+        if len(names) != num_outputs:
+            raise DataError(
+                f"Wrong class count: the dataset has {len(names)} classes, the model has {num_outputs} outputs.",
+                "Say which model outputs each class is: `outputs: [323]` (a list of numbers from 0) under every class "
+                "in dataset.yaml.",
+            )
+        return ClassMap(tuple((index,) for index in range(num_outputs)), num_outputs, answers)
+    if unmapped:
+        raise DataError(
+            f"{len(unmapped)} of {len(names)} classes name no model outputs: {', '.join(unmapped[:5])}.",
+            "Give `outputs:` for every class, or for none.",
+        )
+    owners: dict[int, str] = {}
+    for name, own in zip(names, outputs, strict=True):
+        if not own:
+            raise DataError(f"The class {name!r} has an empty list of model outputs.", "Name at least one.")
+        for output in own:
+            if not 0 <= output < num_outputs:
+                raise DataError(
+                    f"The class {name!r} names the model output {output}; the model has {num_outputs} "
+                    f"(0 to {num_outputs - 1}).",
+                    "Correct `outputs:` in dataset.yaml, or audit a model with these outputs.",
+                )
+            if output in owners:
+                raise DataError(
+                    f"The model output {output} is claimed by {owners[output]!r} and again by {name!r}.",
+                    "An output may belong to one class only.",
+                )
+            owners[output] = name
+    return ClassMap(tuple(tuple(own) for own in outputs if own is not None), num_outputs, answers)

@@ -1,0 +1,22 @@
+"""Gaussian noise inside a soft region (CoRM section 6.1, Salient ImageNet section 5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def add_noise(pixels: Tensor, region: Tensor, z: Tensor, sigma: Tensor | float, *, clamp: bool = True) -> Tensor:
+    """x* = x + sigma (region o z), in [0, 1] pixels before normalisation, clamped to [0, 1] by default.
+
+    pixels (..., 3, H, W) in [0, 1]; region (..., H, W) soft in [0, 1], 1 = fully noised, same for the three
+    channels; z standard normal, broadcastable to pixels; sigma a number, or a tensor broadcastable to pixels.
+    """
+    noised = pixels + sigma * (region.unsqueeze(-3) * z)
+    return noised.clamp(0, 1) if clamp else noised
+
+
+def energy(before: Tensor, after: Tensor) -> Tensor:
+    """L2 norm over channels and pixels of what a perturbation changed: (..., 3, H, W) twice -> (...)."""
+    norm: Tensor = torch.linalg.vector_norm(after - before, dim=(-3, -2, -1))
+    return norm

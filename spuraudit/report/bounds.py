@@ -1,0 +1,24 @@
+"""How much a report holds. What is left out is counted and said; the run folder keeps everything.
+
+Reports of comparable tools grew to hundreds of megabytes because nothing bounded their lists.
+"""
+
+from __future__ import annotations
+
+CARDS = 20
+"""Suspected features shown as cards."""
+EXHIBITS = 3
+"""Exhibits per card."""
+ROWS = 500
+"""Rows of a table of findings or pairs."""
+CLASS_ROWS = 1000
+"""Rows of the table of classes: plain rows without pictures."""
+CHART_ROWS = 30
+"""Classes drawn in a chart."""
+SWEEPS = 12
+"""Patch-swap sweeps drawn, those with the largest drop first."""
+IMAGE_BYTES = 3_000_000
+"""Bytes of pictures in a report after base64; cards beyond it go without."""
+RECORD_BYTES = 1_500_000
+"""Bytes of the embedded record; above it the most detailed measurements stay in scan.json."""
+"""Together with plotly (4.8 MB) and the tables a report stays below 10 MB."""

@@ -1,0 +1,115 @@
+"""The short form for a pull request or a job summary: verdict, gates, key numbers, first findings."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from spuraudit.report.formats import many, q_value
+from spuraudit.report.numbers import Numbers
+from spuraudit.report.views.headline import headline
+from spuraudit.report.views.key_numbers import key_groups
+from spuraudit.report.views.provenance import command_line
+from spuraudit.report.wording import AUDITS, effect, effect_interval, feature_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spuraudit.record.scan import ScanRecord
+    from spuraudit.record.verdict import Verdict
+
+MOST = 60_000
+"""Characters: GitHub's documented limit of a comment is 65,536."""
+FINDINGS = 20
+GATES = 50
+_CELL = 300
+_SIGNS = re.compile(r"([\\`*_{}\[\]()#+!|~@$])")
+
+
+def safe(text: str) -> str:
+    """Text that Markdown and HTML leave alone, on one line and of bounded length."""
+    line = " ".join(text.split())
+    line = line if len(line) <= _CELL else f"{line[: _CELL - 1]}…"
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SIGNS.sub(r"\\\1", line)
+
+
+def markdown_text(record: ScanRecord, verdict: Verdict | None, *, title: str | None = None) -> str:
+    """Sections in order of weight; the last ones are left out, and that is said, where the text would grow too long."""
+    head = headline(record, verdict)
+    shown = title or f"{record.model.name} on {record.data.name}"
+    first = [
+        f"<!-- spuraudit run={record.run.id} -->",
+        f"## {safe(shown)}",
+        "",
+        f"**{head.label}.** {safe(head.verdict)} {safe(head.found)}",
+        *[f"\n> {safe(caution)}" for caution in head.cautions],
+    ]
+    sections = [_gates(record, verdict), _numbers(record), _findings(record), _made(record)]
+    text = "\n".join(first) + "\n"
+    dropped: list[str] = []
+    for name, body in sections:
+        if body and len(text) + len(body) > MOST - 300:
+            dropped.append(name)
+        else:
+            text += body
+    if dropped:
+        text += f"\nLeft out because of the length limit: {', '.join(dropped)}. See report.html.\n"
+    return text
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(head)
+    lines = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
+    lines += [f"| {' | '.join(cells)} |" for cells in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _gates(record: ScanRecord, verdict: Verdict | None) -> tuple[str, str]:
+    gates = headline(record, verdict).gates
+    if not gates:
+        return "gates", ""
+    rows = [(row.label, safe(row.id), safe(row.rule), row.value, row.interval, row.n) for row in gates[:GATES]]
+    more = f"\n{many(len(gates) - GATES, 'more gate')} in report.html.\n" if len(gates) > GATES else ""
+    return "gates", "\n### Gates\n\n" + _table(("", "gate", "rule", "value", "95 % interval", "n"), rows) + more
+
+
+def _numbers(record: ScanRecord) -> tuple[str, str]:
+    rows = [
+        (f"{row.name} <sub>{safe(row.explains)}</sub>", row.value, row.interval, row.n)
+        for group in key_groups(Numbers(record.measurements))
+        for row in group.rows
+    ]
+    if not rows:
+        return "key numbers", ""
+    return "key numbers", "\n### Key numbers\n\n" + _table(("number", "value", "95 % interval", "n"), rows)
+
+
+def _findings(record: ScanRecord) -> tuple[str, str]:
+    suspected = [finding for finding in record.findings if finding.suspected]
+    if not suspected:
+        return "findings", ""
+    rows = [
+        (
+            finding.id,
+            safe(finding.class_name),
+            safe(feature_name(finding) + (f", against {finding.target_class}" if finding.target_class else "")),
+            AUDITS[finding.audit],
+            f"{effect(finding)} ({effect_interval(finding)})",
+            q_value(finding.q).replace("<", "&lt;"),
+            str(finding.n),
+        )
+        for finding in suspected[:FINDINGS]
+    ]
+    more = len(suspected) - FINDINGS
+    tail = f"\n{many(more, 'more suspected feature')} in report.html.\n" if more > 0 else ""
+    columns = ("", "class", "feature", "audit", "effect (95 % interval)", "q", "n")
+    return "findings", "\n### Suspected spurious features\n\n" + _table(columns, rows) + tail
+
+
+def _made(record: ScanRecord) -> tuple[str, str]:
+    sha = (record.model.sha256 or "unknown")[:12]
+    return "provenance", (
+        f"\nModel sha256 {sha}, data {record.data.fingerprint[:12]}, run {record.run.id}, spuraudit "
+        f"{safe(record.tool.version)}: {safe(command_line(record))}\n"
+    )

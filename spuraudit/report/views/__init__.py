@@ -1,0 +1,1 @@
+"""One module per section of the page: from the record to what the section's template prints. No markup but charts."""

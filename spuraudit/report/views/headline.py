@@ -1,0 +1,132 @@
+"""The verdict in one sentence, the gates, and what a reader must not conclude."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spuraudit.report.formats import NARROW, NONE, interval, many, signed, unit_of, value_of
+from spuraudit.report.shown import suspects
+from spuraudit.report.wording import AUDITS, short
+
+if TYPE_CHECKING:
+    from spuraudit.record.scan import ScanRecord, Scope
+    from spuraudit.record.verdict import GateResult, Rule, Verdict
+
+LABELS = {"pass": "Passed", "fail": "Failed", "not evaluated": "Not evaluated"}
+TONES = {"pass": "pass", "fail": "fail", "not evaluated": "unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """A gate as the table shows it."""
+
+    id: str
+    tone: str
+    label: str
+    rule: str
+    value: str
+    interval: str
+    n: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """`tone`: pass, fail, unknown or open (no gates)."""
+
+    tone: str
+    label: str
+    verdict: str
+    found: str
+    cautions: list[str]
+    gates: list[GateRow]
+
+
+def headline(record: ScanRecord, verdict: Verdict | None) -> Headline:
+    """What stands at the top of every output."""
+    gates = verdict.gates if verdict is not None else []
+    if verdict is None or not gates:
+        tone, label, said = "open", "No gates", "No gates were set, so nothing was passed or failed."
+    else:
+        tone, label, said = TONES[verdict.outcome], LABELS[verdict.outcome], _judged(verdict)
+    return Headline(tone, label, said, found(record), cautions(record), [_gate(gate) for gate in gates])
+
+
+def _judged(verdict: Verdict) -> str:
+    total = len(verdict.gates)
+    gates = many(total, "gate")
+    failed = sum(gate.outcome == "fail" for gate in verdict.gates)
+    unknown = sum(gate.outcome == "not evaluated" for gate in verdict.gates)
+    if verdict.outcome == "pass":
+        return f"The model passes {'the only gate' if total == 1 else f'all {gates}'}."
+    if verdict.outcome == "fail":
+        return f"The model fails {'the only gate' if total == 1 else f'{failed} of {gates}'}."
+    rest = f", and {failed} failed" if failed else ""
+    return f"The model could not be judged: {unknown} of {gates} had too little evidence{rest}."
+
+
+def found(record: ScanRecord) -> str:
+    """What the audit found, in one sentence."""
+    groups = suspects(record)
+    tested = len(record.findings)
+    if groups:
+        strongest = short(groups[0].lead)
+        if len(groups) == 1:
+            return f"The audit found one suspected spurious feature: {strongest}."
+        return f"The audit found {len(groups)} suspected spurious features. The strongest is the {strongest}."
+    if tested:
+        return f"None of the {many(tested, 'tested feature')} and regions is a suspected spurious feature."
+    return "No single feature or region was tested, so this run cannot name a spurious feature."
+
+
+def cautions(record: ScanRecord) -> list[str]:
+    """Sentences that keep a good result from being read as more than it is."""
+    ran = {audit.name for audit in record.audits if audit.status == "run"}
+    out: list[str] = []
+    if "region_swap" not in ran and not any(finding.suspected for finding in record.findings):
+        out.append(
+            "Region swap was not run. Noise leaves colour and layout readable, so noise alone cannot show that a model "
+            "does not rely on the background."
+        )
+    skipped = [AUDITS[audit.name] for audit in record.audits if audit.status == "skipped"]
+    if skipped:
+        out.append(f"Not run: {', '.join(skipped)}. The reasons are under “What was not measured”.")
+    return out
+
+
+def scope_text(scope: Scope) -> str:
+    """'class = monarch, sigma = 0.25'; 'all images' for the empty scope."""
+    return ", ".join(f"{key.replace('_', ' ')} = {value}" for key, value in scope.items()) or "all images"
+
+
+def _gate(result: GateResult) -> GateRow:
+    rule = result.rule
+    sign = "at least" if rule.op == ">=" else "at most"
+    bound = {"point": "", "ci_low": " (lower end of the interval)", "ci_high": " (upper end of the interval)"}[
+        rule.bound
+    ]
+    return GateRow(
+        id=rule.id,
+        tone=TONES[result.outcome],
+        label=LABELS[result.outcome],
+        rule=f"{rule.metric}, {scope_text(rule.scope)}: {sign} {_limit(rule)}{bound}",
+        value=value_of(rule.metric, result.value),
+        interval=interval(rule.metric, result.ci),
+        n=NONE if result.n is None else str(result.n),
+        text=_why(result),
+    )
+
+
+def _limit(rule: Rule) -> str:
+    """The limit as it was written, in the unit of the metric's numbers."""
+    unit = unit_of(rule.metric)
+    scale, name = {"proportion": (100, f"{NARROW}%"), "difference": (100, f"{NARROW}points")}.get(unit, (1, ""))
+    return f"{signed(f'{rule.limit * scale:g}')}{name}"
+
+
+def _why(result: GateResult) -> str:
+    """What the row's numbers do not say: why nothing was decided, or which of several measurements decided."""
+    if result.outcome == "not evaluated":
+        return result.text
+    return f"decided by {scope_text(result.scope)}, the worst of {result.matched}" if result.matched > 1 else ""

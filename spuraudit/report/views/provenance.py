@@ -1,0 +1,97 @@
+"""Who tested what, with which program, on which data: enough to repeat it and to notice a mix-up."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from spuraudit.report.formats import NONE, count, many, plain, size
+
+if TYPE_CHECKING:
+    from spuraudit.record.scan import ScanRecord
+
+Facts = list[tuple[str, str]]
+
+
+def command_line(record: ScanRecord) -> str:
+    """The command as typed, quoted for a shell."""
+    return f"spuraudit {shlex.join(record.run.argv)}" if record.run.argv else ""
+
+
+def provenance(record: ScanRecord) -> list[tuple[str, Facts]]:
+    """Titled lists of facts."""
+    return [
+        ("Model", _model(record)),
+        ("Preprocessing", _preprocessing(record)),
+        ("Data", _data(record)),
+        ("Run", _run(record)),
+        ("Versions", [("Python", record.environment.python), *sorted(record.environment.packages.items())]),
+    ]
+
+
+def _model(record: ScanRecord) -> Facts:
+    model = record.model
+    kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
+    return [
+        ("Name", model.name),
+        ("Source", {"file": "checkpoint file", "timm": "timm, by name"}[model.source]),
+        ("SHA-256", model.sha256 or NONE),
+        ("Size", size(model.size_bytes)),
+        ("Architecture", f"{model.arch} (from {model.arch_origin})"),
+        ("Constructor options", kwargs or "none"),
+        ("Parameters", count(model.parameters)),
+        ("Outputs", count(model.num_classes)),
+        ("Precision", model.precision),
+    ]
+
+
+def _preprocessing(record: ScanRecord) -> Facts:
+    preprocess = record.model.preprocess
+    geometry, origin = preprocess.geometry, preprocess.origin
+
+    def said(value: str, *names: str) -> str:
+        found = list(dict.fromkeys(origin[name] for name in names if name in origin))
+        return f"{value} (from {', '.join(found)})" if found else value
+
+    return [
+        ("Input", said(f"{geometry.height} x {geometry.width} pixels", "height", "width", "size", "img_size")),
+        (
+            "Resize and crop",
+            said(f"{geometry.crop_mode}, {geometry.crop_pct:g} of the resized side", "crop_pct", "crop_mode"),
+        ),
+        ("Interpolation", said(geometry.interpolation, "interpolation")),
+        ("Mean", said(", ".join(plain(value) for value in preprocess.mean), "mean")),
+        ("Standard deviation", said(", ".join(plain(value) for value in preprocess.std), "std")),
+    ]
+
+
+def _data(record: ScanRecord) -> Facts:
+    data = record.data
+    spurious = sum(feature.role == "spurious" for feature in data.features)
+    return [
+        ("Name", data.name),
+        ("Source", f"{data.source} (layout {data.layout})"),
+        ("Fingerprint", data.fingerprint),
+        ("Split", data.split or "all images"),
+        ("Donors from", data.donor_split or NONE),
+        ("Images", f"{count(data.images)} of {count(data.available)}"),
+        ("Classes", count(len(data.classes))),
+        ("Features", f"{many(len(data.features) - spurious, 'core feature')}, {many(spurious, 'spurious feature')}"),
+        ("Licence", data.licence or "not stated"),
+    ]
+
+
+def _run(record: ScanRecord) -> Facts:
+    run, environment = record.run, record.environment
+    rows = sum(part.rows for part in record.observations)
+    return [
+        ("Run", run.id),
+        ("Plan, SHA-256", run.plan_sha256),
+        ("Started", run.started),
+        ("Duration", f"{plain(run.seconds, 1)} s"),
+        ("Seed", str(run.seed)),
+        ("Observations", f"{count(rows)} rows in {many(len(record.observations), 'file')}"),
+        ("Device", environment.device),
+        ("Platform", environment.platform),
+        ("Made by", f"spuraudit {record.tool.version}, record format {record.schema_version}"),
+    ]

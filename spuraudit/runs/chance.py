@@ -1,0 +1,70 @@
+"""Before the long run: does the model know these classes at all?
+
+A wrong class order, wrong preprocessing or an untrained head loads without an error; every number after that is about
+nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from spuraudit.errors import NotEvaluatedError
+from spuraudit.stats.intervals import mean_accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from spuraudit.models.class_map import ClassMap
+    from spuraudit.models.model import Model
+
+#: Images of the probe: enough to tell from chance, a few seconds of work.
+PROBE_IMAGES = 128
+
+
+class ChanceCheck(NamedTuple):
+    """Class-averaged clean accuracy with its 95 % interval, against always giving one answer."""
+
+    accuracy: float
+    low: float
+    high: float
+    chance: float
+    n: int
+
+    @property
+    def near_chance(self) -> bool:
+        """Whether the accuracy cannot be told from chance."""
+        return self.low <= self.chance
+
+
+def chance_check(correct: NDArray[np.bool_], labels: NDArray[np.int64], chance: float) -> ChanceCheck:
+    """Clean answers of some images against chance; every class weighs the same."""
+    strata = [correct[labels == label].astype(float) for label in np.unique(labels)]
+    estimate = mean_accuracy(strata)
+    return ChanceCheck(estimate.value, estimate.low, estimate.high, chance, len(correct))
+
+
+def refuse_near_chance(check: ChanceCheck, model: Model, class_map: ClassMap, names: Sequence[str]) -> None:
+    """Raise NotEvaluatedError, naming what usually is wrong, where the model is near chance."""
+    if not check.near_chance:
+        return
+    preprocess = model.record.preprocess
+    first = ", ".join(
+        f"{name} = output {'/'.join(map(str, outputs))}"
+        for name, outputs in list(zip(names, class_map.outputs, strict=True))[:3]
+    )
+    raise NotEvaluatedError(
+        f"Clean accuracy is near chance: {check.accuracy:.1%} on {check.n} images (95 % interval {check.low:.1%} to "
+        f"{check.high:.1%}; always giving one answer scores {check.chance:.1%}). Nothing that is measured on such a "
+        "model means anything.",
+        f"Check the class order ({first}, ...), the preprocessing (mean {_short(preprocess.mean)}, std "
+        f"{_short(preprocess.std)}, {preprocess.geometry.interpolation}, crop {preprocess.geometry.crop_pct:g}) and "
+        "--model-kwargs; with few images raise --limit. To scan all the same: --allow-chance.",
+    )
+
+
+def _short(values: Sequence[float]) -> str:
+    return "/".join(f"{value:g}" for value in values)

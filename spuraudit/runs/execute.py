@@ -1,0 +1,114 @@
+"""Carries out a prepared scan: observations first, everything else from them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spuraudit.audits.base import Exhibiting, Summary
+from spuraudit.audits.findings import rank
+from spuraudit.audits.noise import clean_summary
+from spuraudit.audits.rows import Rows
+from spuraudit.errors import RunError
+from spuraudit.record.folder import to_json, write_bytes
+from spuraudit.record.observations import read_parts, write_part
+from spuraudit.runs.asking import Asker
+from spuraudit.runs.exhibits import draw_exhibits
+from spuraudit.runs.plan import Plan
+from spuraudit.runs.progress import Progress, Silent
+from spuraudit.runs.recording import Execution, assemble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from spuraudit.data.dataset import ImageRow
+    from spuraudit.record.scan import ScanRecord
+    from spuraudit.runs.prepare import Scan
+    from spuraudit.runs.shards import Shard
+
+
+def execute(scan: Scan, run: Path, *, argv: Sequence[str] = (), progress: Progress | None = None) -> ScanRecord:
+    """Carry out a prepared scan into the folder `run`, or finish what an earlier call began there.
+
+    Parts that exist are not asked again. `scan.json` is written last. Raises RunError where the folder holds another
+    plan's run or cannot be written, DataError at the first unreadable image.
+    """
+    progress = progress or Silent()
+    started, clock = datetime.now(UTC), time.monotonic()
+    plan = scan.plan
+    _claim(run, plan)
+    shards = scan.shards
+    todo = [shard for shard in shards if not shard.is_done(run)]
+    if len(todo) < len(shards):
+        progress.say(f"Resuming: {len(shards) - len(todo)} of {len(shards)} parts are already there.")
+    _ask(scan, todo, run, progress)
+    rows = Rows(read_parts([shard.part(run) for shard in shards]), scan.cohort.rows)
+    summaries = _summarise(scan, rows)
+    findings = rank(finding for summary in summaries for finding in summary.findings)
+    exhibitors: dict[str, Exhibiting] = {
+        name: audit for name, audit in scan.audits.items() if isinstance(audit, Exhibiting)
+    }
+    with scan.loader() as loader:
+        findings = draw_exhibits(findings, exhibitors, rows, loader, run)
+    execution = Execution(
+        argv=tuple(argv),
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 3),
+        resumed_parts=len(shards) - len(todo),
+        parts=tuple(shard.part(run) for shard in shards),
+    )
+    record = assemble(scan, plan, summaries, findings, execution)
+    write_bytes(run / "scan.json", to_json(record))
+    return record
+
+
+def _claim(run: Path, plan: Plan) -> None:
+    """Write the plan, or see that the folder's plan is this one. A finished record of the plan is made anew."""
+    file = run / "plan.json"
+    content = to_json(plan)
+    if file.is_file():
+        if file.read_bytes() == content:
+            (run / "scan.json").unlink(missing_ok=True)
+            return
+        raise RunError(
+            f"{run}: holds a run of another plan (other model, data, settings or version of spuraudit).",
+            "Choose another folder with -o, or delete this one.",
+        )
+    if run.is_dir() and any(run.iterdir()):
+        raise RunError(f"{run}: not empty, and not a run of spuraudit.", "Choose another folder with -o.")
+    write_bytes(file, content)
+
+
+def _ask(scan: Scan, todo: Sequence[Shard], run: Path, progress: Progress) -> None:
+    """Answer shard by shard; a part is written when all of it is answered."""
+    audits = list(scan.audits.values())
+    asker = Asker(scan.model, scan.class_map, scan.machine.batch_size, scan.dropout)
+
+    def wanted() -> Iterator[tuple[ImageRow, list[str]]]:
+        for shard in todo:
+            for row in shard.rows:
+                asked = (question for audit in audits for question in audit.questions(row))
+                yield row, sorted({question.donor for question in asked if question.donor is not None})
+
+    progress.begin("Scanning", sum(len(shard.rows) for shard in todo), "images")
+    with scan.loader() as loader:
+        samples = loader.load(wanted())
+        for shard in todo:
+            for _ in shard.rows:
+                asker.ask(next(samples), audits)
+                progress.advance(1)
+            write_part(shard.part(run), asker.finish())
+    progress.end()
+
+
+def _summarise(scan: Scan, rows: Rows) -> list[Summary]:
+    """Every audit's conclusions; clean accuracy of all images where the noise audit does not give its own."""
+    summaries = [audit.summarise(rows) for audit in scan.audits.values()]
+    if "noise" not in scan.audits:
+        everything = np.ones(rows.count, dtype=bool)
+        summaries.insert(0, clean_summary(rows, everything, scan.cohort, "audited images"))
+    return summaries

@@ -1,0 +1,41 @@
+"""What a long run tells whoever started it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Told by a run how it goes; the command line draws it."""
+
+    def begin(self, what: str, total: int, unit: str) -> None:
+        """A stage of `total` units starts."""
+        ...
+
+    def advance(self, amount: int) -> None:
+        """So many more units are done."""
+        ...
+
+    def end(self) -> None:
+        """The stage is over."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line that a person should read."""
+        ...
+
+
+class Silent:
+    """Nobody is listening."""
+
+    def begin(self, what: str, total: int, unit: str) -> None:
+        """Ignore."""
+
+    def advance(self, amount: int) -> None:
+        """Ignore."""
+
+    def end(self) -> None:
+        """Ignore."""
+
+    def say(self, text: str) -> None:
+        """Ignore."""
