@@ -170,7 +170,7 @@ def train_one_epoch(
 ) -> float:
     """Returns the mean loss."""
     # Batch norm takes its statistics from the new photos. With those of ImageNet kept and the same learning rate, the
-    # network of the balanced groups ended 13 points lower (README.md).
+    # network of the balanced groups ended 8 points lower (README.md).
     network.train()
     total = 0.0
     for pixels, labels in loader:

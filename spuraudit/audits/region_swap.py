@@ -4,6 +4,10 @@ Xiao et al. 2021, to any masked feature.)
 Noise asks whether destroying a region hurts; colour and layout stay readable through it. Here the region is replaced
 by that of a donor image, of the same class (the control: it carries all artefacts of compositing) and of another
 class; the donor's own object is painted out first. gap = accuracy(same) - accuracy(other).
+
+Regions do not overlap, so that a finding means one thing: the background is what is neither core nor annotated as a
+spurious feature, and a donor of the background has its annotated features painted out too. Where only the core is
+annotated, the background's overall gap is BG-gap.
 """
 
 from __future__ import annotations
@@ -86,23 +90,22 @@ class RegionSwapAudit:
         return asked
 
     def show(self, sample: Sample, questions: Sequence[Question], donors: Mapping[str, Sample]) -> Shown:
-        """x o (1 - s) + fill(donor) o s, s = 1 - core for the background, else the feature's soft mask."""
-        regions = torch.stack([self._mask(sample, q.condition.partition(":")[2]) for q in questions])
-        lent = torch.stack([donors[q.donor or ""].surroundings for q in questions])
-        return Shown(swap_region(sample.pixels, regions, lent))
-
-    def _mask(self, sample: Sample, feature: str) -> Tensor:
-        if feature != BACKGROUND:
-            return sample.masks[feature]
-        assert sample.core is not None  # `features` saw to it
-        return 1 - sample.core
+        """x o (1 - s) + fill(donor) o s; s is the background or the feature's soft mask."""
+        features = [question.condition.partition(":")[2] for question in questions]
+        regions = torch.stack([_mask(sample, feature) for feature in features])
+        lenders = [donors[question.donor or ""] for question in questions]
+        lent = [
+            lender.bare_background if feature == BACKGROUND else lender.without_object
+            for lender, feature in zip(lenders, features, strict=True)
+        ]
+        return Shown(swap_region(sample.pixels, regions, torch.stack(lent)))
 
     @property
     def definition(self) -> str:
         """Everything a number of this audit depends on."""
         split = self.cohort.donor_split or "all"
         return (
-            f"region_swap/1;fill=mirrored;donors={split};trials={self.trials};"
+            f"region_swap/1;background=1-core-spurious;fill=mirrored;donors={split};trials={self.trials};"
             f"input={self.cohort.height}x{self.cohort.width};seed={self.cohort.seed};mean=class;{self.cohort.suffix}"
         )
 
@@ -228,7 +231,11 @@ class RegionSwapAudit:
 
     def region(self, sample: Sample, finding: Finding) -> Tensor:
         """What is swapped."""
-        return self._mask(sample, finding.feature)
+        return _mask(sample, finding.feature)
+
+
+def _mask(sample: Sample, feature: str) -> Tensor:
+    return sample.background if feature == BACKGROUND else sample.masks[feature]
 
 
 def _pull(rows: Rows, arms: _Arms) -> NDArray[np.float64]:

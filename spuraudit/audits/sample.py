@@ -53,6 +53,19 @@ class Sample:
         return self._dilated[radius]
 
     @cached_property
-    def surroundings(self) -> Tensor:
-        """The image with its object painted out: what region swap takes from a donor. (3, H, W)."""
+    def background(self) -> Tensor:
+        """Where neither the object nor an annotated spurious feature is: (H, W) soft."""
+        named = [mask for mask in (self.core, self.union("spurious")) if mask is not None]
+        return 1 - torch.stack(named).amax(dim=0) if named else torch.ones_like(self.pixels[0])
+
+    @cached_property
+    def without_object(self) -> Tensor:
+        """The image with its object painted out: what a donor lends where a spurious feature is. (3, H, W)."""
         return self.pixels if self.core is None else paint_out(self.pixels, self.core)
+
+    @cached_property
+    def bare_background(self) -> Tensor:
+        """The image with its object and its annotated spurious features painted out. (3, H, W)."""
+        if self.union("spurious") is None:
+            return self.without_object
+        return paint_out(self.pixels, 1 - self.background)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from spuraudit import __version__
-from spuraudit.cli import data
+import spuraudit.cli.data as data_commands
 from spuraudit.cli.demo import demo
 from spuraudit.cli.gate import gate
 from spuraudit.cli.report import report
@@ -42,4 +42,4 @@ app.command()(gate)
 app.command()(report)
 app.command()(demo)
 app.command()(schema)
-app.add_typer(data.app, name="data")
+app.add_typer(data_commands.app, name="data")

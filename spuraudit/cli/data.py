@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spuraudit.cli.progress import progress_for
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from rich.table import Table
 
@@ -27,6 +29,7 @@ _DataDir = Annotated[
 def check(
     data: Annotated[str, typer.Argument(help="Folder with dataset.yaml, its path, or a registered name.")],
     data_dir: _DataDir = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only counts, warnings and problems.")] = False,
 ) -> None:
     """Read every photo and mask; print counts per class and feature. Exit code 2 if anything cannot be used."""
     from rich.console import Console
@@ -35,15 +38,20 @@ def check(
     from spuraudit.data.locate import open_dataset
     from spuraudit.errors import DataError
 
-    dataset = open_dataset(data, data_dir=data_dir)
-    with _Progress() as on_progress:
-        report = check_dataset(dataset, on_progress)
+    dataset = open_dataset(data, data_dir=data_dir, locations=_locations())
+    progress = progress_for(quiet)
+    progress.begin("checking", len(dataset.images), "images")
+    try:
+        report = check_dataset(dataset, lambda _done, _total: progress.advance(1))
+    finally:
+        progress.end()
     out, err = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
     out.print(f"{report.name}: {report.images} images, {report.masks} masks ({report.layout})", markup=False)
     for table in _tables(report):
         out.print(table)
-    for reason, count in report.left_out.items():
-        err.print(f"left out: {count} {reason}", markup=False)
+    if not quiet:
+        for reason, count in report.left_out.items():
+            err.print(f"left out: {count} {reason}", markup=False)
     for warning in report.warnings:
         err.print(f"warning: {warning}", markup=False)
     for problem in report.problems[:_SHOWN]:
@@ -56,7 +64,8 @@ def check(
             f"{data}: {len(report.problems)} files of {images} images cannot be used (listed above).",
             report.problems[0].hint,
         )
-    err.print("Every photo and mask can be read.")
+    if not quiet:
+        err.print("Every photo and mask can be read.")
 
 
 @app.command("list")
@@ -68,6 +77,7 @@ def list_known(data_dir: _DataDir = None) -> None:
     from spuraudit.data.locate import HOME, candidates
 
     out = Console(soft_wrap=True, highlight=False)
+    locations = _locations()
     for layout in LAYOUTS.values():
         if not layout.named:
             continue
@@ -75,7 +85,7 @@ def list_known(data_dir: _DataDir = None) -> None:
         for need in layout.needs:
             out.print(f"  needs   {need}", markup=False)
         out.print(f"  licence {layout.licence}", markup=False)
-        folders = candidates(layout, data_dir, {})
+        folders = candidates(layout, data_dir, locations)
         found = [folder for folder in folders if folder.is_dir() and layout.recognises(folder)]
         if found:
             out.print(f"  found   {found[0]}", markup=False)
@@ -85,29 +95,12 @@ def list_known(data_dir: _DataDir = None) -> None:
     out.print("Any other folder of photos and masks: describe it in a dataset.yaml (docs/datasets.md).", markup=False)
 
 
-class _Progress:
-    """A bar on stderr where it is a terminal, nothing elsewhere."""
+def _locations() -> dict[str, Path]:
+    """Folders of datasets by name, from the nearest .spuraudit.yaml."""
+    from spuraudit.gates import find_config, load_config
 
-    def __enter__(self) -> Callable[[int, int], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("checking"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.file.isatty(),
-        )
-        self._bar.start()
-        task = self._bar.add_task("checking", total=None)
-        return lambda done, total: self._bar.update(task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    file = find_config(Path.cwd())
+    return load_config(file).locations if file else {}
 
 
 def _tables(report: CheckReport) -> Iterator[Table]:

@@ -30,6 +30,7 @@ def report(
     Exit codes: 0 written, 2 a run could not be read or a file not be written.
     """
     from spuraudit.errors import UsageError
+    from spuraudit.record.folder import resolve_run
     from spuraudit.report.output import check_suffix, write
 
     outputs = output or []
@@ -41,6 +42,5 @@ def report(
     for file in outputs:
         check_suffix(file)
     for run in runs:
-        folder = run if run.is_dir() else run.parent
-        for file in outputs or [folder / "report.html"]:
+        for file in outputs or [resolve_run(run) / "report.html"]:
             typer.echo(write(run, file, title=title, charts=charts))

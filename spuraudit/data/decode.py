@@ -95,7 +95,8 @@ def decode(dataset: Dataset, row: ImageRow, geometry: Geometry, *, fill: Fill = 
     geometry = geometry_for(dataset, geometry)
     photo = read_photo(dataset, row)
     try:
-        pixels = np.asarray(place(photo.image, geometry, fill=fill))
+        # copies: what PIL lends is read-only, which tensors warn about
+        pixels = np.array(place(photo.image, geometry, fill=fill))
     except DataError as error:
         raise _named(dataset.sources[row.source].describe(row.path), error) from error
     masks: dict[str, NDArray[np.uint8]] = {}
@@ -105,7 +106,7 @@ def decode(dataset: Dataset, row: ImageRow, geometry: Geometry, *, fill: Fill = 
             placed = place(image, geometry, interpolation="bilinear")
         else:
             placed = place_crop_mask(image, geometry)
-        masks[mask.feature] = np.asarray(placed)
+        masks[mask.feature] = np.array(placed)
     return Decoded(row, pixels, masks)
 
 

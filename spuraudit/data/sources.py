@@ -11,8 +11,9 @@ import stat
 import threading
 import zipfile
 import zlib
+from bisect import bisect_left, bisect_right
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from spuraudit.data.paths import inside, parent
 from spuraudit.errors import DataError
@@ -130,6 +131,12 @@ class FolderSource:
             )
 
 
+class _Opened(NamedTuple):
+    archive: zipfile.ZipFile
+    members: dict[str, zipfile.ZipInfo]
+    names: list[str]
+
+
 class ZipSource:
     """Members of a zip archive, read in place. `prefix`: a folder inside the archive that counts as its root.
 
@@ -145,14 +152,14 @@ class ZipSource:
         """The unpacked member. Raises DataError where it is missing, damaged, encrypted, or a bomb."""
         name = self._name(path)
         with self._guard():
-            archive, members = self._open()
-            member = members.get(name)
+            opened = self._open()
+            member = opened.members.get(name)
             if member is None:
                 raise DataError(f"{self.describe(path)}: not in the archive.", "Check the name, or pack again.")
             self._refuse_bomb(path, member)
             try:
                 # zipfile never yields more than the declared size, so the check above holds for the real one.
-                return archive.read(member)
+                return opened.archive.read(member)
             except _DAMAGED as error:
                 raise DataError(
                     f"{self.describe(path)}: cannot be unpacked ({error}).",
@@ -167,7 +174,7 @@ class ZipSource:
         """Declared unpacked bytes of the member, None where there is none."""
         name = self._name(path)
         with self._guard():
-            member = self._open()[1].get(name)
+            member = self._open().members.get(name)
         return None if member is None else member.file_size
 
     def files(self, folder: str = "") -> Iterator[str]:
@@ -176,8 +183,10 @@ class ZipSource:
         start = f"{start}/" if start else ""
         skip = len(self.prefix) + 1 if self.prefix else 0
         with self._guard():
-            names = [name for name in self._open()[1] if name.startswith(start)]
-        for name in sorted(names):
+            names = self._open().names
+            first = bisect_left(names, start)
+            names = names[first : bisect_right(names, start, lo=first, key=lambda name: name[: len(start)])]
+        for name in names:
             parts = name[skip:].split("/")
             if not any(part.startswith(".") or part == "__MACOSX" for part in parts):
                 yield name[skip:]
@@ -200,7 +209,7 @@ class ZipSource:
     def _forget(self) -> None:
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._opened: tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]] | None = None
+        self._opened: _Opened | None = None
 
     def _guard(self) -> threading.Lock:
         if self._process != os.getpid():
@@ -208,12 +217,12 @@ class ZipSource:
             self._forget()
         return self._lock
 
-    def _open(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    def _open(self) -> _Opened:
         if self._opened is None:
             self._opened = self._index()
         return self._opened
 
-    def _index(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    def _index(self) -> _Opened:
         try:
             archive = zipfile.ZipFile(self.file)
         except _DAMAGED as error:
@@ -232,7 +241,7 @@ class ZipSource:
                 )
             if not member.is_dir():
                 members[name] = member
-        return archive, members
+        return _Opened(archive, members, sorted(members))
 
     def _refuse_bomb(self, path: str, member: zipfile.ZipInfo) -> None:
         ratio = member.file_size / max(member.compress_size, 1)

@@ -5,6 +5,6 @@ Class maps live in `spuraudit.models.class_map`, Monte Carlo dropout in `spuraud
 
 from spuraudit.models.loading import load
 from spuraudit.models.model import Model
-from spuraudit.models.preprocess import PreprocessOverrides, with_crop_pct
+from spuraudit.models.preprocess import PreprocessOverrides, with_geometry
 
-__all__ = ["Model", "PreprocessOverrides", "load", "with_crop_pct"]
+__all__ = ["Model", "PreprocessOverrides", "load", "with_geometry"]

@@ -202,7 +202,7 @@ class ExpandMasks(TorchFunctionMode):
         if x.shape[0] == self._images:
             return (x.unsqueeze(0) * mask).flatten(0, 1)
         if x.shape[0] == passes * self._images:
-            return (x.unflatten(0, (passes, self._images)) * mask).flatten(0, 1)
+            return (x.reshape(passes, self._images, *x.shape[1:]) * mask).flatten(0, 1)
         raise CannotExpandError
 
 

@@ -173,7 +173,7 @@ def _expanded(model: Model, plan: DropoutPlan, pixels: Tensor, masks: list[Tenso
         passes = len(part[0])
         if logits.shape[0] != passes * len(pixels):
             raise CannotExpandError
-        answers.append(logits.unflatten(0, (passes, len(pixels))))
+        answers.append(logits.view(passes, len(pixels), -1))
     return torch.cat(answers)
 
 

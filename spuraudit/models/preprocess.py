@@ -144,15 +144,12 @@ def resolve(
     return Preprocess(geometry=Geometry(height=height, width=width, **values), mean=mean, std=std, origin=origin)
 
 
-def with_crop_pct(model: Model, crop_pct: float, origin: str) -> Model:
-    """The same model, cropped as a dataset prescribes: centre crop after a resize to floor(size / crop_pct).
+def with_geometry(model: Model, geometry: Geometry, origin: str) -> Model:
+    """The same model with another resize and crop; the network is shared, not copied.
 
-    Masks that were published in a crop's frame fix the resize (Salient ImageNet: 0.875). The network is shared, not
-    copied. origin: what is written down as the source of the two values. Raises ModelError unless 0 < crop_pct <= 1.
+    For datasets whose masks fix the geometry (Salient ImageNet). origin: what is written down as the source.
     """
-    crop_pct = _checked("crop_pct", crop_pct, f"crop_pct of the {origin}", ModelError)
     old = model.record.preprocess
-    geometry = old.geometry.model_copy(update={"crop_pct": crop_pct, "crop_mode": "center"})
     origins = {**old.origin, "crop_pct": origin, "crop_mode": origin}
     preprocess = old.model_copy(update={"geometry": geometry, "origin": origins})
     return replace(model, record=model.record.model_copy(update={"preprocess": preprocess}))

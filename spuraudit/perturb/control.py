@@ -15,6 +15,8 @@ from spuraudit.perturb.noise import add_noise, energy
 MOVABLE_SHARE = 0.4
 TOLERANCE = 0.01
 MAX_SIGMA = 16.0
+_RATIO_STEPS = 12
+_ATTEMPTS = 40
 
 
 def control_region(feature: Tensor, core: Tensor | None) -> Tensor:
@@ -43,23 +45,22 @@ def match_energy(pixels: Tensor, region: Tensor, z: Tensor, target: Tensor) -> t
     (N, 3, H, W) and their energies (N,). Where clamping caps the energy below the target, the nearest reachable
     energy comes back: the caller compares and excludes.
     """
-    low = torch.zeros(len(z), 1, 1, 1, device=z.device)
-    high = torch.full_like(low, MAX_SIGMA)
-    norm = energy(torch.zeros_like(z), region * z).clamp_min(1e-12)
-    sigma = (target / norm).view_as(low).clamp(1e-6, MAX_SIGMA)
-    wanted = target.view_as(low)
-    for _ in range(40):
+    wanted = target.view(-1, 1, 1, 1)
+    low, high = torch.zeros_like(wanted), torch.full_like(wanted, MAX_SIGMA)
+    norm = energy(torch.zeros_like(z), region * z).view_as(wanted).clamp_min(1e-12)
+    sigma = (wanted / norm).clamp(1e-6, MAX_SIGMA)
+    for attempt in range(_ATTEMPTS):
         noised = add_noise(pixels, region, z, sigma)
-        reached = energy(pixels.expand_as(noised), noised).view_as(low)
-        if bool(((reached - wanted).abs() <= TOLERANCE * wanted).all()):
+        reached = energy(pixels.expand_as(noised), noised).view_as(wanted)
+        # A trial that has arrived stays as it is, whatever the others of the batch still need.
+        searching = ((reached - wanted).abs() > TOLERANCE * wanted) & (high - low > 1e-4 * high)
+        if not bool(searching.any()):
             break
         too_low = reached < wanted
         low, high = torch.where(too_low, sigma, low), torch.where(too_low, high, sigma)
-        # Energy grows nearly in proportion to sigma: step by the ratio, and bisect where that leaves the bracket.
+        # Energy grows nearly in proportion to sigma: step by the ratio. Near the cap it hardly grows at all and such
+        # steps creep: bisect then, and where a step leaves the bracket.
         step = sigma * wanted / reached.clamp_min(1e-12)
-        inside = (step > low) & (step < high)
-        sigma = torch.where(inside, step, (low + high) / 2)
-        if bool((high - low <= 1e-4 * high).all()):
-            break
-    noised = add_noise(pixels, region, z, sigma)
-    return noised, energy(pixels.expand_as(noised), noised)
+        by_ratio = (step > low) & (step < high) & (attempt < _RATIO_STEPS)
+        sigma = torch.where(searching, torch.where(by_ratio, step, (low + high) / 2), sigma)
+    return noised, reached.view(-1)

@@ -25,10 +25,16 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
     if radius == 0:
         return mask.clone()
     width = 2 * radius + 1
-    if mask.device.type == "cpu":
-        # scipy's running maximum costs the same at every width; twenty times faster than pooling here.
-        filtered = ndimage.maximum_filter(mask.numpy(), size=width, mode="constant", cval=0.0)
-        return torch.from_numpy(filtered)
+    # scipy's running maximum costs the same at every width; twenty times faster than pooling on the CPU.
+    return _running_maximum(mask, width) if mask.device.type == "cpu" else _pooled_maximum(mask, width)
+
+
+def _running_maximum(mask: Tensor, width: int) -> Tensor:
+    return torch.from_numpy(ndimage.maximum_filter(mask.numpy(), size=width, mode="constant", cval=0.0))
+
+
+def _pooled_maximum(mask: Tensor, width: int) -> Tensor:
+    radius = width // 2
     padded = F.pad(mask[None, None], (radius, radius, radius, radius), value=0.0)
     rows = F.max_pool2d(padded, (width, 1), stride=1)
     return F.max_pool2d(rows, (1, width), stride=1)[0, 0]

@@ -17,7 +17,8 @@ class Geometry(Part):
 
     `center`: the shorter side is resized to floor(size / crop_pct) and the centre is cut out;
     `squash`: both sides are resized to floor(size / crop_pct) without keeping the aspect, centre cut out;
-    `border`: the longer side is resized to floor(size / crop_pct), the rest is padded with black.
+    `border`: the longer side is resized to floor(size / crop_pct), the rest is padded with
+    the mean colour of the normalisation.
     """
 
     height: int = Field(gt=0, description="Height of the model's input, pixels.")

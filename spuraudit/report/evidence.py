@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from spuraudit.errors import RunError
-from spuraudit.record.folder import read_record, read_verdict
+from spuraudit.record.folder import read_record, read_verdict, resolve_run
 from spuraudit.report.shown import shown_cards
 
 if TYPE_CHECKING:
@@ -27,9 +27,12 @@ class Evidence:
 
 
 def gather(run: Path) -> Evidence:
-    """Read a run folder (or its scan.json). Raises RunError: no run, not finished, a verdict of another run."""
-    folder = run if run.is_dir() else run.parent
-    record = read_record(run)
+    """Read a run: its folder, its scan.json or a `last` pointer.
+
+    Raises RunError: no run, not finished, a verdict of another run, an exhibit outside the folder.
+    """
+    folder = resolve_run(run)
+    record = read_record(folder)
     verdict = read_verdict(folder)
     if verdict is not None and verdict.run_id != record.run.id:
         raise RunError(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 MOST = 60_000
 """Characters: GitHub's documented limit of a comment is 65,536."""
-FINDINGS = 20
-GATES = 50
+ROWS = (20, 10, 5)
+"""Rows of a table: as many as fit, of these."""
 _CELL = 300
 _SIGNS = re.compile(r"([\\`*_{}\[\]()#+!|~@$])")
 
@@ -35,7 +35,7 @@ def safe(text: str) -> str:
 
 
 def markdown_text(record: ScanRecord, verdict: Verdict | None, *, title: str | None = None) -> str:
-    """Sections in order of weight; the last ones are left out, and that is said, where the text would grow too long."""
+    """Sections in order of weight; rows, then whole sections are left out, and that is said, to stay below MOST."""
     head = headline(record, verdict)
     shown = title or f"{record.model.name} on {record.data.name}"
     first = [
@@ -45,11 +45,12 @@ def markdown_text(record: ScanRecord, verdict: Verdict | None, *, title: str | N
         f"**{head.label}.** {safe(head.verdict)} {safe(head.found)}",
         *[f"\n> {safe(caution)}" for caution in head.cautions],
     ]
-    sections = [_gates(record, verdict), _numbers(record), _findings(record), _made(record)]
     text = "\n".join(first) + "\n"
     dropped: list[str] = []
-    for name, body in sections:
-        if body and len(text) + len(body) > MOST - 300:
+    for name, write in (("gates", _gates), ("key numbers", _numbers), ("findings", _findings), ("provenance", _made)):
+        bodies = (write(record, verdict, rows) for rows in ROWS)
+        body = next((body for body in bodies if len(text) + len(body) < MOST - 300), None)
+        if body is None:
             dropped.append(name)
         else:
             text += body
@@ -65,31 +66,33 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _gates(record: ScanRecord, verdict: Verdict | None) -> tuple[str, str]:
+def _more(total: int, rows: int, name: str) -> str:
+    return f"\n{many(total - rows, f'more {name}')} in report.html.\n" if total > rows else ""
+
+
+def _gates(record: ScanRecord, verdict: Verdict | None, rows: int) -> str:
     gates = headline(record, verdict).gates
     if not gates:
-        return "gates", ""
-    rows = [(row.label, safe(row.id), safe(row.rule), row.value, row.interval, row.n) for row in gates[:GATES]]
-    more = f"\n{many(len(gates) - GATES, 'more gate')} in report.html.\n" if len(gates) > GATES else ""
-    return "gates", "\n### Gates\n\n" + _table(("", "gate", "rule", "value", "95 % interval", "n"), rows) + more
+        return ""
+    cells = [(row.label, safe(row.id), safe(row.rule), row.value, row.interval, row.n) for row in gates[:rows]]
+    table = _table(("", "gate", "rule", "value", "95 % interval", "n"), cells)
+    return "\n### Gates\n\n" + table + _more(len(gates), rows, "gate")
 
 
-def _numbers(record: ScanRecord) -> tuple[str, str]:
+def _numbers(record: ScanRecord, _: Verdict | None, __: int) -> str:
     rows = [
         (f"{row.name} <sub>{safe(row.explains)}</sub>", row.value, row.interval, row.n)
         for group in key_groups(Numbers(record.measurements))
         for row in group.rows
     ]
-    if not rows:
-        return "key numbers", ""
-    return "key numbers", "\n### Key numbers\n\n" + _table(("number", "value", "95 % interval", "n"), rows)
+    return "\n### Key numbers\n\n" + _table(("number", "value", "95 % interval", "n"), rows) if rows else ""
 
 
-def _findings(record: ScanRecord) -> tuple[str, str]:
+def _findings(record: ScanRecord, _: Verdict | None, rows: int) -> str:
     suspected = [finding for finding in record.findings if finding.suspected]
     if not suspected:
-        return "findings", ""
-    rows = [
+        return ""
+    cells = [
         (
             finding.id,
             safe(finding.class_name),
@@ -99,17 +102,15 @@ def _findings(record: ScanRecord) -> tuple[str, str]:
             q_value(finding.q).replace("<", "&lt;"),
             str(finding.n),
         )
-        for finding in suspected[:FINDINGS]
+        for finding in suspected[:rows]
     ]
-    more = len(suspected) - FINDINGS
-    tail = f"\n{many(more, 'more suspected feature')} in report.html.\n" if more > 0 else ""
-    columns = ("", "class", "feature", "audit", "effect (95 % interval)", "q", "n")
-    return "findings", "\n### Suspected spurious features\n\n" + _table(columns, rows) + tail
+    table = _table(("", "class", "feature", "audit", "effect (95 % interval)", "q", "n"), cells)
+    return "\n### Suspected spurious features\n\n" + table + _more(len(suspected), rows, "suspected feature")
 
 
-def _made(record: ScanRecord) -> tuple[str, str]:
+def _made(record: ScanRecord, _: Verdict | None, __: int) -> str:
     sha = (record.model.sha256 or "unknown")[:12]
-    return "provenance", (
+    return (
         f"\nModel sha256 {sha}, data {record.data.fingerprint[:12]}, run {record.run.id}, spuraudit "
         f"{safe(record.tool.version)}: {safe(command_line(record))}\n"
     )

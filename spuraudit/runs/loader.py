@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from spuraudit.data.dataset import Dataset, ImageRow
-    from spuraudit.record.geometry import Geometry
+    from spuraudit.record.geometry import Preprocess
 
 #: Memory that cached samples may take; several times a batch's, so that donors shared by neighbours stay.
 CACHE_BYTES = 512 * 2**20
@@ -34,9 +34,14 @@ class Loaded(NamedTuple):
 class Loader:
     """Decodes each image once while it is in use. Threads: decoding and resizing release the interpreter lock."""
 
-    def __init__(self, dataset: Dataset, geometry: Geometry, device: torch.device, workers: int | None = None) -> None:
+    def __init__(
+        self, dataset: Dataset, preprocess: Preprocess, device: torch.device, workers: int | None = None
+    ) -> None:
         self._dataset = dataset
-        self._geometry = geometry
+        geometry = self._geometry = preprocess.geometry
+        # timm pads with the mean colour where a border is needed.
+        red, green, blue = (round(255 * value) for value in preprocess.mean)
+        self._fill = (red, green, blue)
         self._device = device
         self._rows = {row.id: row for row in dataset.images}
         floats = 3 * geometry.height * geometry.width
@@ -77,7 +82,7 @@ class Loader:
         return future
 
     def _sample(self, row: ImageRow) -> Sample:
-        return Sample.of(decode(self._dataset, row, self._geometry), self._device)
+        return Sample.of(decode(self._dataset, row, self._geometry, fill=self._fill), self._device)
 
 
 def _wait(sample: Future[Sample], donors: dict[str, Future[Sample]]) -> Loaded:

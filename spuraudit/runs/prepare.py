@@ -13,10 +13,11 @@ from spuraudit.audits.base import Audit, Cohort
 from spuraudit.audits.catalogue import CATALOGUE
 from spuraudit.audits.patch_swap import PatchSwapAudit
 from spuraudit.data.fingerprint import fingerprint
+from spuraudit.data.geometry import geometry_for
 from spuraudit.errors import DataError, UsageError, did_you_mean
 from spuraudit.models.class_map import ClassMap, class_map
 from spuraudit.models.mc_dropout import DropoutPlan, prepare
-from spuraudit.models.preprocess import with_crop_pct
+from spuraudit.models.preprocess import with_geometry
 from spuraudit.record.scan import AuditRecord
 from spuraudit.record.settings import AUDIT_NAMES, AuditName, ScanSettings
 from spuraudit.runs.asking import Asker
@@ -80,8 +81,7 @@ class Scan:
 
     def loader(self) -> Loader:
         """Samples in the model's geometry."""
-        geometry = self.model.record.preprocess.geometry
-        return Loader(self.dataset, geometry, self.model.device, self.machine.workers)
+        return Loader(self.dataset, self.model.record.preprocess, self.model.device, self.machine.workers)
 
 
 def prepare_scan(
@@ -96,8 +96,9 @@ def prepare_scan(
     Raises DataError, ModelError, UsageError, and NotEvaluatedError where the model is near chance.
     """
     machine, progress = machine or Machine(), progress or Silent()
-    if dataset.fixed_crop_pct is not None:
-        model = with_crop_pct(model, dataset.fixed_crop_pct, "dataset")
+    geometry = geometry_for(dataset, model.record.preprocess.geometry)
+    if geometry != model.record.preprocess.geometry:
+        model = with_geometry(model, geometry, "dataset")
     names = [info.name for info in dataset.classes]
     outputs = [info.outputs for info in dataset.classes]
     mapping = class_map(outputs, names, model.record.num_classes, settings.answers)
@@ -107,7 +108,6 @@ def prepare_scan(
         raise DataError(f"{dataset.origin or dataset.name}: no image to audit.", "Run `spuraudit data check`.")
     _check_source_classes(settings, names)
     donor_split = choose_donor_split(dataset)
-    geometry = model.record.preprocess.geometry
     cohort = Cohort(
         dataset=dataset,
         rows=limited(in_split, settings.limit),

@@ -16,6 +16,10 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 RESAMPLES = 2000
 _Z = float(ndtri(0.5 + LEVEL / 2))
+#: Scores are multiples of 1 / trials: a smaller spread than this is rounding.
+_ROUNDING = 1e-12
+#: Most resampled counts held at once (8 bytes each).
+_COUNTS = 4_000_000
 
 
 class Estimate(NamedTuple):
@@ -39,17 +43,20 @@ def effective_n(strata: Sequence[Floats]) -> float:
     """Independent yes/no answers that would give a mean of class means the variance it has here.
 
     `strata`: per class, one score in [0, 1] per image (mean over its trials, so trials of an image stay together).
-    A class of one image, and a set without any spread, count as plain yes/no answers: never surer than n images.
+    One class of yes/no answers gives its number of images. The image of a class of one counts as one yes/no answer
+    at the overall mean; a set without any spread counts as yes/no answers, never surer than its images.
     """
     k = len(strata)
     mean = float(np.mean([s.mean() for s in strata]))
     plain = k**2 / sum(1 / len(s) for s in strata)
-    # Clusters of trials vary less than yes/no answers; with a single image no spread can be seen.
-    parts = [(s.var(ddof=1) if len(s) > 1 else s.mean() * (1 - s.mean())) / len(s) for s in strata]
-    variance = float(np.sum(parts)) / k**2
-    if variance <= 0 or mean in (0.0, 1.0):
+    seen = sum(float(s.var(ddof=1)) / len(s) for s in strata if len(s) > 1 and np.ptp(s) > _ROUNDING) / k**2
+    alone = sum(len(s) == 1 for s in strata) / k**2
+    answer = mean * (1 - mean)
+    if answer <= _ROUNDING or alone == 1 or seen + alone <= 0:
         return float(plain)
-    return float(mean * (1 - mean) / variance)
+    # m (1 - m) is too small by the variance v of m: a yes/no answer varies by m (1 - m) + v, and n = (answer + v) / v.
+    variance = (seen + alone * answer) / (1 - alone)
+    return float(answer / variance + 1)
 
 
 def mean_accuracy(strata: Sequence[Floats]) -> Estimate:
@@ -69,15 +76,28 @@ def bootstrap_means(strata: Sequence[Floats], seed: int, resamples: int = RESAMP
 
     `strata`: per class an array (n images, k columns) of scores; the columns of an image are resampled together.
     Returns (resamples, k): in each replicate the mean over classes of the mean over that class's resampled images.
+    n - 1 images are drawn of n, so that the variance is right for small classes too (Rao & Wu 1988); classes of one
+    image, which show no spread of their own, are resampled as one class.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     total = np.zeros((resamples, strata[0].shape[1]))
-    for scores in strata:
+    for scores, classes in _resampled(strata):
         n = len(scores)
-        # Resampling n images is drawing multinomial counts: one matrix product instead of an index per image.
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=resamples)
-        total += counts @ scores / n
+        drawn = max(1, n - 1)
+        chunk = max(1, _COUNTS // n)
+        for start in range(0, resamples, chunk):
+            rows = slice(start, min(start + chunk, resamples))
+            # Resampling images is drawing multinomial counts: one matrix product instead of an index per image.
+            counts = rng.multinomial(drawn, np.full(n, 1 / n), size=rows.stop - rows.start)
+            total[rows] += classes * (counts @ scores) / drawn
     return total / len(strata)
+
+
+def _resampled(strata: Sequence[Floats]) -> list[tuple[Floats, int]]:
+    """Sets of images to resample, each with the number of classes it stands for."""
+    sets = [(scores, 1) for scores in strata if len(scores) > 1]
+    alone = [scores for scores in strata if len(scores) == 1]
+    return [*sets, (np.concatenate(alone), len(alone))] if alone else sets
 
 
 def percentile(replicates: Floats, value: float, method: str) -> Estimate:

@@ -10,6 +10,8 @@ from scipy.special import ndtr
 
 #: Above this many steps of the exact convolution the normal approximation is used (it then has thousands of images).
 EXACT_WORK = 20_000_000
+#: No p-value is 0; smaller ones than a float can hold come back as this.
+SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 def sign_flip(differences: NDArray[np.int64]) -> float:
@@ -27,7 +29,9 @@ def sign_flip(differences: NDArray[np.int64]) -> float:
     steps, observed = steps // scale, observed // scale
     reach = int(steps.sum())
     if len(steps) * (2 * reach + 1) > EXACT_WORK:
-        return float(2 * ndtr(-observed / math.sqrt(float((steps.astype(float) ** 2).sum()))))
+        deviation = math.sqrt(float((steps.astype(float) ** 2).sum()))
+        # The sum moves in steps of 2: half a step of continuity correction.
+        return float(min(1.0, max(SMALLEST, 2 * ndtr(-(observed - 1) / deviation))))
     weights = np.zeros(2 * reach + 1)
     weights[reach] = 1.0
     for step in steps.tolist():
@@ -36,7 +40,7 @@ def sign_flip(differences: NDArray[np.int64]) -> float:
         moved[:-step] += 0.5 * weights[step:]
         weights = moved
     tail = weights[: reach - observed + 1].sum() + weights[reach + observed :].sum()
-    return float(min(1.0, tail)) if observed else 1.0
+    return float(min(1.0, max(SMALLEST, tail))) if observed else 1.0
 
 
 def sign_flip_real(differences: NDArray[np.float64], seed: int, draws: int = 9999) -> float:

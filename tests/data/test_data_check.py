@@ -83,10 +83,10 @@ def test_masks_in_a_crop_are_checked_in_their_own_size(salient: Path) -> None:
     assert all(feature.masks == 4 for feature in report.features)
 
 
-def spuraudit_data(*arguments: str) -> subprocess.CompletedProcess[str]:
+def spuraudit_data(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     program = "from spuraudit.cli.data import app; app()"
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=cwd
     )
 
 
@@ -96,7 +96,14 @@ def test_check_prints_counts_on_stdout_and_the_rest_on_stderr(beetles: Path) -> 
     assert "beetles: 6 images, 6 masks (manifest)" in done.stdout
     assert "dung beetle" in done.stdout
     assert "25.0%" in done.stdout
-    assert done.stderr == "Every photo and mask can be read.\n", "no bar without a terminal"
+    assert "Every photo and mask can be read." in done.stderr
+    assert "\x1b" not in done.stderr, "no bar without a terminal"
+    assert spuraudit_data("check", "--quiet", str(beetles)).stderr == ""
+
+
+def test_check_finds_names_of_the_configuration(beetles: Path, tmp_path: Path) -> None:
+    (tmp_path / ".spuraudit.yaml").write_text(f"version: 1\nlocations: {{mine: {beetles}}}\n")
+    assert "beetles: 6 images" in spuraudit_data("check", "mine", cwd=tmp_path).stdout
 
 
 def test_check_lists_problems_and_raises(beetles: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -283,6 +283,9 @@ def test_an_empty_class_is_refused(beetles: Path) -> None:
         ("{class}/{stem}.png", "{class}.png", r"line 13: features\[0\]\.masks: the template names the same file for"),
         ("masks/{class}", "masks-{split}/{class}", r"line 13: features\[0\]\.masks: uses \{split\}, but"),
         ("masks/{class}", "../{class}", r"line 13: '\.\./dung/000\.png' climbs out of the root"),
+        ("folder: dung", "folder: ../dung", r"line 7: '\.\./dung' climbs out of the root"),
+        ("  folder: images", "  folder: images\n  splits: [../x]", r"line 10: '\.\./x' climbs out of the root"),
+        ("{class}/{stem}", "{class/{stem}", r"line 13: features\[0\]\.masks: a \{ or \} without its partner"),
         ("folder: images", "folder: ../images", r"line 9: '\.\./images' climbs out of the root"),
         ("[301]", "[-1]", r"line 6: classes\[0\]\.outputs\[0\]: .*greater than or equal to 0"),
         ("[301]", "[]", r"line 6: classes\[0\]\.outputs: .*at least 1 item"),
@@ -348,3 +351,19 @@ features:
     # ../shared/data/README.md, 1.1: mask area in the centre crop
     assert sum(areas) / len(areas) == pytest.approx(0.437, abs=0.001)
     assert dataset.left_out == {"folders of classes that dataset.yaml does not name": 7}
+
+
+def test_the_worked_example_of_the_documentation(beetles: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
+    _, _, rest = page.partition("<!-- example: dataset.yaml -->\n```yaml\n")
+    example, end, _ = rest.partition("```")
+    assert end
+    with zipfile.ZipFile(beetles / "balls.zip", "w") as packed:
+        packed.write(beetles / "masks" / "dung" / "001.png", "001.png")
+    (beetles / "dataset.yaml").write_text(example)
+    dataset = open_dataset(str(beetles))
+    assert {row.id: [mask.feature for mask in row.masks] for row in dataset.images if row.label == 1} == {
+        "dung/000.jpg": ["beetle"],
+        "dung/001.jpg": ["beetle", "ball"],
+        "dung/002.jpg": ["beetle"],
+    }

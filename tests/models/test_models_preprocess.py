@@ -9,7 +9,7 @@ from model_networks import as_model, build
 
 from spuraudit.errors import ModelError, UsageError
 from spuraudit.models.architectures import default_cfg
-from spuraudit.models.preprocess import PreprocessOverrides, resolve, with_crop_pct
+from spuraudit.models.preprocess import PreprocessOverrides, resolve, with_geometry
 
 CFG = {"input_size": (3, 224, 192), "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "crop_pct": 0.9}
 
@@ -91,15 +91,14 @@ def test_impossible_values_elsewhere_are_the_models_fault() -> None:
 
 def test_a_dataset_may_fix_the_crop() -> None:
     model = as_model(build("paper_cnn"), 28)
-    other = with_crop_pct(model, 0.875, "dataset")
+    geometry = model.record.preprocess.geometry.model_copy(update={"crop_pct": 0.875})
+    other = with_geometry(model, geometry, "dataset")
     assert other.network is model.network
     assert other.record.preprocess.geometry.crop_pct == 0.875
     assert other.record.preprocess.geometry.crop_mode == "center"
     assert other.record.preprocess.origin["crop_pct"] == other.record.preprocess.origin["crop_mode"] == "dataset"
     assert model.record.preprocess.geometry.crop_pct == 1.0
     assert other.record.preprocess.mean == model.record.preprocess.mean
-    with pytest.raises(ModelError, match="crop_pct of the dataset"):
-        with_crop_pct(model, 0.0, "dataset")
 
 
 def test_normalisation_is_inside_the_model() -> None:

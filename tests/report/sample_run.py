@@ -634,7 +634,7 @@ def digits_run(run: Path, targets: int = 2) -> Path:
 
 def healthy_run(run: Path, judged: Verdict | None = None) -> Path:
     """Nothing found: one noise audit, one feature tested and cleared."""
-    n = {"landbird": 200, "waterbird": 180}
+    n = {"landbird": 200, "waterbird": 80}
     flat = {"landbird": 0.93, "waterbird": 0.91}
     cleared = finding(
         1,
@@ -650,7 +650,7 @@ def healthy_run(run: Path, judged: Verdict | None = None) -> Path:
         numbers={"clean": 0.93, "noised": 0.92, "drop": 0.01, "control": 0.922, "control_drop": 0.008, "p_clean": 0.8},
     )
     audits = [
-        AuditRecord(name="noise", status="run", images=380, passes=4000),
+        AuditRecord(name="noise", status="run", images=280, passes=4000),
         AuditRecord(name="feature_drop", status="run", images=200, passes=2000),
         AuditRecord(name="region_swap", status="skipped", reason="Switched off with --audits."),
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from spuraudit.data.paths import inside
 from spuraudit.errors import did_you_mean
 from spuraudit.record.yaml_lines import YamlDocument, load, parse
 
@@ -91,6 +92,8 @@ class FeatureKeys(_Keys):
                 near = did_you_mean(word, PLACEHOLDERS)
                 known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
                 raise ValueError(f"unknown placeholder {{{word}}}. {near + ' ' if near else ''}Known: {known}")
+        if re.search(r"[{}]", re.sub(r"\{\w+\}", "", value)):
+            raise ValueError("a { or } without its partner")
         if not re.search(r"\{(stem|name|path)\}", value):
             raise ValueError("the template names the same file for every image; use {stem}, {name} or {path}")
         return value
@@ -113,9 +116,17 @@ def read_manifest(file: Path) -> tuple[YamlDocument, Manifest]:
     """Read and check `dataset.yaml`. Raises ConfigError naming file, line and key."""
     document = load(file)
     keys = parse(document, Manifest)
+    _check_folders(document, keys)
     _check_classes(document, keys)
     _check_features(document, keys)
     return document, keys
+
+
+def _check_folders(document: YamlDocument, keys: Manifest) -> None:
+    for number, entry in enumerate(keys.classes):
+        inside(entry.directory, f"{document.name}, line {document.line('classes', number, 'folder')}")
+    for number, split in enumerate(keys.images.splits or ()):
+        inside(split, f"{document.name}, line {document.line('images', 'splits', number)}")
 
 
 def _check_classes(document: YamlDocument, keys: Manifest) -> None:

@@ -102,7 +102,8 @@ def _release(homes: Sequence[Path]) -> Source | None:
             f"{found}: {'no' if not inside else 'more than one'} {WORDNET} in the archive.",
             f"Use the archive as released; it holds one folder {RELEASE}/.",
         )
-    return ZipSource(found, inside[0].removesuffix(WORDNET).rstrip("/"))
+    packed.prefix = inside[0].removesuffix(WORDNET).rstrip("/")  # the index of 326,000 members is read once
+    return packed
 
 
 def _file(homes: Sequence[Path], name: str) -> Path | None:

@@ -19,9 +19,9 @@ def cividis(share: float) -> str:
 
 
 def ink_on(colour: str) -> str:
-    """'#ffffff' or '#14171a', whichever contrasts more with a background (WCAG relative luminance)."""
+    """Black or white, whichever contrasts more with a background: 4.58 or better on any colour (WCAG 2 luminance)."""
     luminance = _luminance(colour)
-    return "#ffffff" if (1.05 / (luminance + 0.05)) > ((luminance + 0.05) / 0.0582) else "#14171a"
+    return "#ffffff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000000"
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

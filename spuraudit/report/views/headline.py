@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spuraudit.report.formats import NARROW, NONE, interval, many, signed, unit_of, value_of
+from spuraudit.report.formats import NARROW, NONE, count, interval, many, signed, unit_of, value_of
 from spuraudit.report.shown import suspects
 from spuraudit.report.wording import AUDITS, short
 
@@ -76,7 +76,9 @@ def found(record: ScanRecord) -> str:
             return f"The audit found one suspected spurious feature: {strongest}."
         return f"The audit found {len(groups)} suspected spurious features. The strongest is the {strongest}."
     if tested:
-        return f"None of the {many(tested, 'tested feature')} and regions is a suspected spurious feature."
+        if tested == 1:
+            return "The audit tested one feature or region and does not suspect it."
+        return f"The audit tested {count(tested)} features and regions and suspects none of them."
     return "No single feature or region was tested, so this run cannot name a spurious feature."
 
 
@@ -89,7 +91,8 @@ def cautions(record: ScanRecord) -> list[str]:
             "Region swap was not run. Noise leaves colour and layout readable, so noise alone cannot show that a model "
             "does not rely on the background."
         )
-    skipped = [AUDITS[audit.name] for audit in record.audits if audit.status == "skipped"]
+    told = {"region_swap"} if out else set()
+    skipped = [AUDITS[audit.name] for audit in record.audits if audit.status == "skipped" and audit.name not in told]
     if skipped:
         out.append(f"Not run: {', '.join(skipped)}. The reasons are under “What was not measured”.")
     return out

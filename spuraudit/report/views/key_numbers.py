@@ -71,11 +71,11 @@ def _accuracies(numbers: Numbers) -> list[KeyRow | None]:
     sigma = numbers.sigma()
     rows = [_row(numbers, "Clean accuracy", "unchanged images", "clean_accuracy", "clean", "circle", _SHARE)]
     for name, explains, metric, tone, shape in (
-        ("Core accuracy", "background noised, object visible", "core_accuracy", "core", "circle"),
-        ("Spurious accuracy", "object noised, background visible", "spurious_accuracy", "spurious", "diamond"),
+        ("Core accuracy", "background noised (σ {}), object visible", "core_accuracy", "core", "circle"),
+        ("Spurious accuracy", "object noised (σ {}), background visible", "spurious_accuracy", "spurious", "diamond"),
     ):
         if sigma is not None:
-            rows.append(_row(numbers, name, f"{explains}; noise σ {sigma:g}", metric, tone, shape, _SHARE, sigma=sigma))
+            rows.append(_row(numbers, name, explains.format(f"{sigma:g}"), metric, tone, shape, _SHARE, sigma=sigma))
     rows.append(_worst_group(numbers))
     for name, explains, metric, tone, shape in (
         ("Same-class background", "swapped in from the same class", "swap_same_accuracy", "control", "ring"),
@@ -89,7 +89,7 @@ def _sensitivity(numbers: Numbers) -> list[KeyRow | None]:
     sigma = numbers.sigma()
     if sigma is None:
         return []
-    explains = f"above 0 the object counts for more, below 0 the background; noise σ {sigma:g}"
+    explains = f"above 0 the object counts for more, below 0 the background (σ {sigma:g})"
     return [_row(numbers, "RCS", explains, "rcs", "accent", "circle", _SIGNED, sigma=sigma)]
 
 
