@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,15 +17,24 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
+from spuraudit.data import open_dataset
+from spuraudit.data.dataset import Dataset
 from spuraudit.models.model import Model
 from spuraudit.models.paper_cnn import PaperCNN
 from spuraudit.record.geometry import Geometry, Preprocess
+from spuraudit.record.observations import read_parts
 from spuraudit.record.scan import ModelRecord
+from spuraudit.record.settings import ScanSettings
+from spuraudit.runs.execute import execute
+from spuraudit.runs.prepare import Machine, prepare_scan
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
+
+    from spuraudit.record.scan import Finding, Measurement, ScanRecord
 
 SIDE, PATCH = 28, 4
 TAG_CELL = 43
@@ -154,8 +163,10 @@ class Reader(nn.Module):
 
     COPIES, GAIN, DOUBT, WIDTH = 16, 8.0, 0.3, 0.004
 
-    def __init__(self, area: Tensor, classes: int = 3) -> None:
+    def __init__(self, area: Tensor, classes: int = 3, guess: int | None = None) -> None:
+        """`guess`: the class that is answered where none is recognised, instead of "none of them"."""
         super().__init__()
+        self.guess = guess
         self.register_buffer("area", area.clone())
         self.register_buffer("colours", torch.tensor(COLOURS[:classes]) / 255)
         self.dropout = nn.Dropout(0.5)
@@ -168,12 +179,15 @@ class Reader(nn.Module):
                 self.classifier.weight[k, k * self.COPIES : (k + 1) * self.COPIES] = self.GAIN / self.COPIES
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, 28, 28) -> (B, classes + 1)."""
+        """(B, 3, 28, 28) -> (B, classes + 1); with a guess (B, classes)."""
         seen = x[:, :, self.area]
         distance = (seen[:, None] - self.colours[None, :, :, None]).square().mean(dim=(2, 3))
         belief = (-distance / self.WIDTH).exp().repeat_interleave(self.COPIES, dim=1)
         logits: Tensor = self.classifier(self.dropout(belief))
-        return logits
+        if self.guess is None:
+            return logits
+        logits[:, self.guess] = torch.maximum(logits[:, self.guess], logits[:, -1])
+        return logits[:, :-1]
 
 
 class Constant(nn.Module):
@@ -189,22 +203,23 @@ class Constant(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Linear in the pixels: the object's colour and the frame's count equally, and noise of the weights disturbs both.
+    """Linear in the pixels: the object's colour counts more than the frame's, and noise of the weights disturbs both.
 
     On noised images it is right sometimes, so that its accuracies lie inside 0 and 1. It has no dropout of its own.
     """
 
-    def __init__(self, classes: int = 3, disturbance: float = 0.06) -> None:
+    def __init__(self, classes: int = 3, disturbance: float = 0.05) -> None:
         super().__init__()
         self.flatten = nn.Flatten()
         self.classifier = nn.Linear(3 * SIDE * SIDE, classes)
-        wild = torch.randn(classes, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7)) * disturbance
+        drawn = torch.randn(classes, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7)) * disturbance
+        wild = torch.zeros_like(drawn)
         for area in (OBJECT, FRAME, TAG):
             # Zero mean over each area: an area of one colour is not disturbed, a noised one is.
-            wild[:, :, area] -= wild[:, :, area].mean(dim=2, keepdim=True)
+            wild[:, :, area] = drawn[:, :, area] - drawn[:, :, area].mean(dim=2, keepdim=True)
         with torch.no_grad():
             self.classifier.bias.zero_()
-            self.classifier.weight.copy_((templates(classes, {"object": 1.0, "frame": 1.0}) + wild).flatten(1))
+            self.classifier.weight.copy_((templates(classes, {"object": 1.0, "frame": 0.7}) + wild).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 28, 28) -> (B, classes)."""
@@ -242,6 +257,50 @@ def as_model(network: nn.Module, name: str = "toy", outputs: int | None = None) 
         ),
     )
     return Model(network, record, torch.device("cpu"))
+
+
+class Scanned(NamedTuple):
+    """A finished scan: its record, all its observations, and the run folder."""
+
+    record: ScanRecord
+    table: pa.Table
+    folder: Path
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The observations as plain dicts."""
+        return self.table.to_pylist()
+
+    def measured(self, metric: str, **scope: str | float) -> Measurement:
+        """The one measurement with this metric and exactly this scope (`class_` for class)."""
+        wanted = {key.rstrip("_"): value for key, value in scope.items()}
+        (found,) = [m for m in self.record.measurements if m.metric == metric and m.scope == wanted]
+        return found
+
+    def value(self, metric: str, **scope: str | float) -> float | None:
+        """Its value."""
+        return self.measured(metric, **scope).value
+
+    def findings(self, audit: str, feature: str | None = None) -> dict[str, Finding]:
+        """Findings of an audit (about one feature) by class."""
+        chosen = [f for f in self.record.findings if f.audit == audit and feature in (None, f.feature)]
+        found = {finding.class_name: finding for finding in chosen}
+        assert len(found) == len(chosen)
+        return found
+
+
+def scan(
+    model: nn.Module | Model, data: Path | Dataset, run: Path, *, batch_size: int = 32, **settings: Any
+) -> Scanned:
+    """Prepare and execute a scan in-process."""
+    prepared = prepare_scan(
+        model if isinstance(model, Model) else as_model(model),
+        data if isinstance(data, Dataset) else open_dataset(str(data)),
+        ScanSettings(**settings),
+        Machine(batch_size=batch_size, workers=1),
+    )
+    record = execute(prepared, run)
+    return Scanned(record, read_parts([run / part.file for part in record.observations]), run)
 
 
 def save_cnn(file: Path, shares: dict[str, float], classes: int = 3, gain: float = 8.0) -> Path:

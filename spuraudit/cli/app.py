@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from spuraudit import __version__
 import spuraudit.cli.data as data_commands
+from spuraudit import __version__
 from spuraudit.cli.demo import demo
 from spuraudit.cli.gate import gate
 from spuraudit.cli.report import report

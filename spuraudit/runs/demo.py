@@ -37,7 +37,7 @@ SETTINGS = ScanSettings(
     trials=3,
     swap_trials=2,
     patch_sources=12,
-    patch_targets=10,
+    patch_targets=8,
     passes=20,
     source_classes=tuple(NAMES[label] for label in (*CORNERS, 3, 5)),
 )

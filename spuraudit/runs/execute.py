@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,17 +16,19 @@ from spuraudit.audits.rows import Rows
 from spuraudit.errors import RunError
 from spuraudit.record.folder import to_json, write_bytes
 from spuraudit.record.observations import read_parts, write_part
+from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.asking import Asker
 from spuraudit.runs.exhibits import draw_exhibits
 from spuraudit.runs.plan import Plan
+from spuraudit.runs.prepare import prepare_scan
 from spuraudit.runs.progress import Progress, Silent
 from spuraudit.runs.recording import Execution, assemble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-    from spuraudit.data.dataset import ImageRow
+    from spuraudit.data.dataset import Dataset, ImageRow
+    from spuraudit.models.model import Model
     from spuraudit.record.scan import ScanRecord
     from spuraudit.runs.prepare import Scan
     from spuraudit.runs.shards import Shard
@@ -64,6 +67,11 @@ def execute(scan: Scan, run: Path, *, argv: Sequence[str] = (), progress: Progre
     record = assemble(scan, plan, summaries, findings, execution)
     write_bytes(run / "scan.json", to_json(record))
     return record
+
+
+def scan(model: Model, dataset: Dataset, run: Path | str, settings: ScanSettings | None = None) -> ScanRecord:
+    """Prepare and carry out a scan in one call; `run` is the folder to write to. Errors as of the two steps."""
+    return execute(prepare_scan(model, dataset, settings or ScanSettings()), Path(run))
 
 
 def _claim(run: Path, plan: Plan) -> None:

@@ -43,20 +43,22 @@ def effective_n(strata: Sequence[Floats]) -> float:
     """Independent yes/no answers that would give a mean of class means the variance it has here.
 
     `strata`: per class, one score in [0, 1] per image (mean over its trials, so trials of an image stay together).
-    One class of yes/no answers gives its number of images. The image of a class of one counts as one yes/no answer
-    at the overall mean; a set without any spread counts as yes/no answers, never surer than its images.
+    One class of yes/no answers gives its number of images. A small class says little about its own spread (one image
+    says nothing): each borrows one image's worth of the spread of a yes/no answer at the overall mean. A set without
+    any spread counts as yes/no answers: never surer than its images.
     """
     k = len(strata)
     mean = float(np.mean([s.mean() for s in strata]))
-    plain = k**2 / sum(1 / len(s) for s in strata)
-    seen = sum(float(s.var(ddof=1)) / len(s) for s in strata if len(s) > 1 and np.ptp(s) > _ROUNDING) / k**2
-    alone = sum(len(s) == 1 for s in strata) / k**2
     answer = mean * (1 - mean)
-    if answer <= _ROUNDING or alone == 1 or seen + alone <= 0:
-        return float(plain)
-    # m (1 - m) is too small by the variance v of m: a yes/no answer varies by m (1 - m) + v, and n = (answer + v) / v.
-    variance = (seen + alone * answer) / (1 - alone)
-    return float(answer / variance + 1)
+    squares = [float(((s - s.mean()) ** 2).sum()) for s in strata]
+    if answer <= _ROUNDING or sum(squares) <= _ROUNDING:
+        return k**2 / sum(1 / len(s) for s in strata)
+    # m (1 - m) falls short of a yes/no answer's variance by v, the variance of m: n = (m (1 - m) + v) / v, where
+    # v = sum over classes of (squares + m (1 - m) + v) / n_i^2 / k^2.
+    borrowed = sum(1 / len(s) ** 2 for s in strata) / k**2
+    seen = sum(square / len(s) ** 2 for square, s in zip(squares, strata, strict=True)) / k**2
+    variance = (seen + borrowed * answer) / (1 - borrowed)
+    return answer / variance + 1
 
 
 def mean_accuracy(strata: Sequence[Floats]) -> Estimate:

@@ -134,11 +134,11 @@
       }));
       const spot = (name) => name + "<br>core %{x:.2f} %, spurious %{y:.2f} %<extra></extra>";
       const groups = data.groups.map((group) => ({
-        x: group.core, y: group.spurious, text: group.names, name: group.name, mode: "markers",
+        x: group.core, y: group.spurious, text: group.names, mode: "markers",
         marker: { symbol: group.symbol, size: 9, color: style(group.tone), opacity: 0.8 }, hovertemplate: spot("%{text}"),
       }));
       const here = {
-        x: [data.here.core], y: [data.here.spurious], name: "this model", mode: "markers",
+        x: [data.here.core], y: [data.here.spurious], mode: "markers",
         marker: { size: 17, color: style("spurious"), line: { color: style("surface"), width: 2 } },
         hovertemplate: spot("this model"), cliponaxis: false,
       };
@@ -148,7 +148,7 @@
         xshift: data.here.core > 20 ? -10 : 10, yshift: 8,
       });
       Plotly.react(plot, [...lines, ...groups, here], layout({
-        annotations: notes, legend: { orientation: "h", y: -0.16, font: { size: 13 } },
+        annotations: notes, showlegend: false,
         xaxis: { title: { text: "Core accuracy, % (background noised)" }, range: [-1, 101] },
         yaxis: { title: { text: "Spurious accuracy, % (object noised)" }, range: [-1, 101] },
       }), config);

@@ -190,8 +190,9 @@ def patch_measurements(source: str, target: str, worst: int, lowest: float, rows
         value = lowest if cell == worst else 0.972 - 0.13 * middle * draws.random()
         place = {"cell": cell, "row": row, "column": column, "rows": rows, "columns": rows}
         out.append(number("patch_certainty", value, 12, PATCH, width=0.03, **pair, **place))
-    out.append(number("patch_drop", 0.974 - lowest, 12, PATCH, width=0.05, **pair, cell=worst))
-    out.append(number("patch_consistency", 0.98, 12, PATCH, width=0.02, **pair, cell=worst))
+        out.append(number("patch_drop", 0.974 - value, 12, PATCH, width=0.05, **pair, **place))
+        share = 0.98 if cell == worst else 0.0
+        out.append(number("patch_consistency", share, 12, PATCH, width=0.02, **pair, **place))
     return out
 
 

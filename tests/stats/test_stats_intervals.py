@@ -238,7 +238,9 @@ def test_percentile_interval_holds_the_estimate(replicates: list[float], value: 
 
 def test_percentile_by_hand() -> None:
     replicates = np.concatenate([np.arange(1001) / 1000, [np.nan] * 300])
-    assert percentile(replicates, 0.5, "m") == pytest.approx((0.5, 0.025, 0.975, "m")[:3] + ("m",)) or True
+    found = percentile(replicates, 0.5, "m")
+    assert (found.low, found.high) == pytest.approx((0.025, 0.975))
+    assert percentile(replicates, 0.99, "m").high == 0.99
 
 
 # Accuracies at 0 and 1
@@ -257,7 +259,7 @@ def test_saturated_rcs_has_a_wide_interval() -> None:
     # Resampling images alone would say: certainly 1.
     resampled = bootstrap_means(strata, seed=1)
     values = rcs_values(resampled[:, 0], resampled[:, 1])
-    assert np.nanmin(values) == 1.0
+    assert np.nanmin(values) > 1 - 1e-9
 
 
 def test_jeffreys_draws_follow_the_posterior() -> None:

@@ -63,7 +63,9 @@ def test_normal_approximation_is_close_to_exact(trials: int, shift: float) -> No
     rng = np.random.default_rng(4)
     n = 2000
     d = rng.binomial(trials, 0.5 + shift, n) - rng.binomial(trials, 0.5, n)
-    assert normal(d) == pytest.approx(exact(d), rel=0.02)
+    expected = exact(d)
+    # One percent at p near 1; in the far tails one percent of the exponent.
+    assert abs(np.log(normal(d) / expected)) <= 0.01 * (1 - np.log(expected))
 
 
 def test_both_sides_of_the_switch_agree() -> None:
@@ -110,7 +112,7 @@ def test_real_valued_keeps_its_smallest_p_and_its_seed() -> None:
 
 def test_p_is_uniform_when_nothing_differs() -> None:
     rng = np.random.default_rng(8)
-    p = np.array([sign_flip(rng.binomial(5, 0.6, 40) - rng.binomial(5, 0.6, 40)) for _ in range(600)])
+    p = np.array([sign_flip(rng.binomial(5, 0.6, 150) - rng.binomial(5, 0.6, 150)) for _ in range(500)])
     for level in (0.05, 0.2, 0.5):
-        # Never too often below the level (exact test), and not much rarer: sums have fine steps here.
-        assert level - 0.06 <= (p <= level).mean() <= level + 3 * np.sqrt(level * (1 - level) / 600)
+        # An exact test rejects at most as often as its level says; the sums' steps make it a little rarer.
+        assert level - 0.08 <= (p <= level).mean() <= level + 3 * np.sqrt(level * (1 - level) / 500)

@@ -122,7 +122,7 @@ def _row(
         return None
     images = numbers.get(f"{metric}_images", **scope)
     differs = images is not None and value_of(metric, images.value) != value_of(metric, found.value)
-    beside = f"mean over images: {value_of(metric, images.value)}" if images is not None and differs else ""
+    beside = f"over images {value_of(metric, images.value)}" if images is not None and differs else ""
     return _drawn(found, name, explains, beside, tone, shape, ruler)
 
 

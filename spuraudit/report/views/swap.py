@@ -145,7 +145,8 @@ def _matrix(feature: str, names: list[str], numbers: Numbers) -> Matrix:
             value = _at(numbers, "swap_gap", scope)
             colour = cividis(value) if value is not None else ""
             cells.append(MatrixCell(pts(value, 0), colour, ink_on(colour)) if value is not None else None)
-        rows.append((name, cells))
+        if any(cells):
+            rows.append((name, cells))
     return Matrix(feature, names, rows)
 
 
