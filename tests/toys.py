@@ -203,12 +203,12 @@ class Constant(nn.Module):
 
 
 class Mixture(nn.Module):
-    """Linear in the pixels: the object's colour counts more than the frame's, and noise of the weights disturbs both.
+    """Linear in the pixels: the object's colour counts 1, the frame's `frame`, and noise of the weights disturbs both.
 
     On noised images it is right sometimes, so that its accuracies lie inside 0 and 1. It has no dropout of its own.
     """
 
-    def __init__(self, classes: int = 3, disturbance: float = 0.05) -> None:
+    def __init__(self, classes: int = 3, disturbance: float = 0.05, frame: float = 0.7) -> None:
         super().__init__()
         self.flatten = nn.Flatten()
         self.classifier = nn.Linear(3 * SIDE * SIDE, classes)
@@ -219,7 +219,7 @@ class Mixture(nn.Module):
             wild[:, :, area] = drawn[:, :, area] - drawn[:, :, area].mean(dim=2, keepdim=True)
         with torch.no_grad():
             self.classifier.bias.zero_()
-            self.classifier.weight.copy_((templates(classes, {"object": 1.0, "frame": 0.7}) + wild).flatten(1))
+            self.classifier.weight.copy_((templates(classes, {"object": 1.0, "frame": frame}) + wild).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 28, 28) -> (B, classes)."""

@@ -40,8 +40,8 @@ _TITLES = {
     "region": "the region",
     "noised": "region noised",
     "control": "as much noise elsewhere",
-    "same": "surroundings of the same class",
-    "other": "surroundings of another class",
+    "same": "taken from the same class",
+    "other": "taken from another class",
     "swapped": "patch swapped",
 }
 

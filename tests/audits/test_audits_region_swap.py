@@ -99,7 +99,7 @@ def test_without_a_train_split_an_image_never_lends_to_itself(tmp_path: Path) ->
 def test_a_correlation_that_is_absent_is_absent_from_the_gap(tmp_path: Path) -> None:
     """Every second image of a class has the other class's frame, in both splits: nothing to be pulled by."""
     data = toys.draw(tmp_path / "data", toys.Toy(classes=2, odd_every=2, test=40, train=40))
-    mixture = toys.scan(toys.Mixture(classes=2), data, tmp_path / "run", allow_chance=True, **SWAP)
+    mixture = toys.scan(toys.Mixture(classes=2, frame=1.3), data, tmp_path / "run", allow_chance=True, **SWAP)
     gap = mixture.measured("swap_gap", feature="background")
     assert gap.ci is not None
     assert gap.ci[0] < 0 < gap.ci[1]
@@ -108,7 +108,7 @@ def test_a_correlation_that_is_absent_is_absent_from_the_gap(tmp_path: Path) -> 
 
 def test_numbers_equal_plain_loops_over_the_rows(tmp_path: Path) -> None:
     data = toys.draw(tmp_path / "data", toys.Toy(tag=True, odd_every=3, test=10))
-    done = toys.scan(toys.Mixture(), data, tmp_path / "run", swap_trials=4, **SWAP)
+    done = toys.scan(toys.Mixture(frame=1.3), data, tmp_path / "run", swap_trials=4, **SWAP)
     rows = done.rows
     gaps = set()
     for feature in ("background", "tag"):

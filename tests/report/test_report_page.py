@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_key_numbers_carry_interval_and_n(birds: Path) -> None:
 def test_mean_over_images_is_shown_only_where_it_differs(tmp_path: Path) -> None:
     text = shown(sample_run.healthy_run(tmp_path))
     assert "91.0 % 85.1 to 96.9 over images 91.4 % 280" in text
-    assert "over images" not in shown(sample_run.birds_run(tmp_path / "even"))
+    assert not re.search(r"over images \d", shown(sample_run.birds_run(tmp_path / "even")))
 
 
 def test_card_shows_numbers_control_sentence_and_pictures(birds: Path) -> None:
