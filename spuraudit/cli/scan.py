@@ -5,41 +5,19 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spuraudit.errors import ConfigError, UsageError, did_you_mean
+from spuraudit.cli.scan_options import audit_names, key_values, outputs, overrides, settings
+from spuraudit.errors import UsageError
 
 if TYPE_CHECKING:
     from spuraudit.gates.config import Config
     from spuraudit.models.model import Model
-    from spuraudit.models.preprocess import PreprocessOverrides
-    from spuraudit.record.settings import ScanSettings
     from spuraudit.runs.prepare import Scan
 
 _INPUT, _METHOD, _COMPUTE, _OUTPUT = "Input", "Method", "Compute", "Output and verdict"
-
-#: Keys of the config's `audits:` mapping, by audit, and the setting each one is.
-CONFIG_KEYS: dict[str, dict[str, str]] = {
-    "noise": {
-        "sigma": "sigmas",
-        "trials": "trials",
-        "dilation_iterations": "dilation_iterations",
-        "spurious_region": "spurious_region",
-        "clamp": "clamp",
-    },
-    "feature_drop": {"sigma": "sigmas", "trials": "trials"},
-    "region_swap": {"trials": "swap_trials"},
-    "patch_swap": {
-        "patch": "patch",
-        "sources": "patch_sources",
-        "targets": "patch_targets",
-        "passes": "passes",
-        "dropout_rate": "dropout_rate",
-        "source_classes": "source_classes",
-    },
-}
 
 
 def scan(
@@ -233,15 +211,15 @@ def scan(
     from spuraudit.cli.outcome import conclude
     from spuraudit.cli.progress import progress_for
 
-    settings_file = _config(config)
+    file = _config(config)
     rules = collect_rules(rule or [], config, None)
-    chosen = _settings(
-        settings_file,
+    chosen = settings(
+        file,
         split=split,
         limit=limit,
         answers=answers,
         allow_chance=allow_chance or None,
-        audits=_audit_names(audits),
+        audits=audit_names(audits),
         sigmas=tuple(sigma) if sigma else None,
         trials=trials,
         spurious_region=spurious_region,
@@ -255,10 +233,10 @@ def scan(
         source_classes=tuple(source_class) if source_class else None,
         seed=seed,
     )
-    folder, files = _outputs(output or [])
-    model_spec = _given(model, settings_file.model if settings_file else None, "MODEL", "model.pt")
-    data_spec = _given(data, settings_file.data if settings_file else None, "--data DATA", "--data my_dataset")
-    overrides = _overrides(mean, std, interpolation, crop_pct, img_size)
+    folder, files = outputs(output or [])
+    model_spec = _given(model, file.model if file else None, "MODEL", "model.pt")
+    data_spec = _given(data, file.data if file else None, "--data DATA", "--data my_dataset")
+    preprocess = overrides(mean, std, interpolation, crop_pct, img_size)
     progress = progress_for(quiet)
 
     from spuraudit.data import open_dataset
@@ -268,14 +246,14 @@ def scan(
 
     dataset = open_dataset(
         data_spec,
-        data_dir=data_dir or (settings_file.data_dir if settings_file else None),
-        locations=settings_file.locations if settings_file else {},
+        data_dir=data_dir or (file.data_dir if file else None),
+        locations=file.locations if file else {},
     )
     loaded = load(
         model_spec,
         arch=arch,
-        kwargs=_key_values(model_kwargs or []),
-        overrides=overrides,
+        kwargs=key_values(model_kwargs or []),
+        overrides=preprocess,
         device=device,
         allow_download=allow_download,
     )
@@ -299,109 +277,6 @@ def _config(path: Path | None) -> Config | None:
 
     file = path or find_config(Path.cwd())
     return load_config(file) if file else None
-
-
-def _settings(config: Config | None, **given: Any) -> ScanSettings:
-    """Command line over config over defaults."""
-    from pydantic import ValidationError
-
-    from spuraudit.record.settings import ScanSettings
-
-    values: dict[str, Any] = {}
-    if config is not None:
-        values.update(_from_config(config))
-    values.update({name: value for name, value in given.items() if value is not None})
-    try:
-        return ScanSettings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise UsageError(
-            f"--{name}: {first['msg']} (given: {first['input']!r}).", "See spuraudit scan --help."
-        ) from error
-
-
-def _from_config(config: Config) -> dict[str, Any]:
-    values: dict[str, Any] = {} if config.seed is None else {"seed": config.seed}
-    if config.audits is None:
-        return values
-    values["audits"] = tuple(config.audits)
-    for audit, parameters in config.audits.items():
-        if audit not in CONFIG_KEYS:
-            hint = did_you_mean(audit, CONFIG_KEYS) or f"Known: {', '.join(CONFIG_KEYS)}."
-            raise ConfigError(f"{config.file}: audits: no audit {audit!r}.", hint)
-        known = CONFIG_KEYS[audit]
-        for key, value in parameters.items():
-            if key not in known:
-                hint = did_you_mean(key, known) or f"It takes: {', '.join(known)}."
-                raise ConfigError(f"{config.file}: audits.{audit} has no parameter {key!r}.", hint)
-            listed = known[key] in ("sigmas", "source_classes")
-            values[known[key]] = tuple(value if isinstance(value, list) else [value]) if listed else value
-    return values
-
-
-def _audit_names(text: str | None) -> tuple[str, ...] | None:
-    from spuraudit.record.settings import AUDIT_NAMES
-
-    if text is None:
-        return None
-    names = tuple(name.strip().replace("-", "_") for name in text.split(",") if name.strip())
-    for name in names:
-        if name not in AUDIT_NAMES:
-            raise UsageError(f"--audits: no audit {name!r}.", did_you_mean(name, AUDIT_NAMES) or ", ".join(AUDIT_NAMES))
-    return names or None
-
-
-def _overrides(
-    mean: str | None, std: str | None, interpolation: str | None, crop_pct: float | None, img_size: int | None
-) -> PreprocessOverrides:
-    from spuraudit.models.preprocess import PreprocessOverrides
-
-    return PreprocessOverrides(
-        mean=_numbers("--mean", mean),
-        std=_numbers("--std", std),
-        interpolation=interpolation,
-        crop_pct=crop_pct,
-        img_size=img_size,
-    )
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        values = tuple(float(part) for part in re.split(r"[,\s]+", text.strip()))
-    except ValueError as error:
-        raise UsageError(f"{option} {text!r}: not numbers.", f"Write three, such as {option} 0.5,0.5,0.5") from error
-    return values * 3 if len(values) == 1 else values
-
-
-def _key_values(pairs: list[str]) -> dict[str, Any]:
-    import yaml
-
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not sign or not key:
-            raise UsageError(
-                f"--model-kwargs {pair!r}: expected KEY=VALUE.", "For example --model-kwargs pad_type=same"
-            )
-        # `none` takes an argument of the checkpoint away; YAML itself knows only `null`.
-        values[key] = None if value.lower() == "none" else yaml.safe_load(value)
-    return values
-
-
-def _outputs(paths: list[Path]) -> tuple[Path | None, list[Path]]:
-    """The run folder (a path without suffix), if any, and the files."""
-    known = (".html", ".json", ".csv", ".md")
-    files = [path for path in paths if path.suffix.lower() in known and not path.is_dir()]
-    folders = [path for path in paths if path not in files]
-    if len(folders) > 1:
-        raise UsageError(f"-o names two run folders: {folders[0]} and {folders[1]}.", "Give one, and files by suffix.")
-    for folder in folders:
-        if re.fullmatch(r"\.[a-z]{2,5}", folder.suffix.lower()) and not folder.is_dir():
-            raise UsageError(f"-o {folder}: unknown format {folder.suffix!r}.", f"Known: {', '.join(known)}.")
-    return (folders[0] if folders else None), files
 
 
 def _default_folder(scan: Scan) -> Path:

@@ -69,10 +69,14 @@ def sha256_of(path: Path) -> str:
 
 
 def point_last(run: Path) -> None:
-    """Make `last` beside a run folder lead to it: a symbolic link, or a text file where links cannot be made."""
+    """Make `last` beside a run folder lead to it: a symbolic link, or a text file where links cannot be made.
+
+    Somebody's own file or folder of that name stays as it is.
+    """
     pointer = run.parent / "last"
-    if pointer.exists() and not pointer.is_symlink() and not pointer.is_file():
-        return  # somebody's own folder of that name
+    ours = pointer.is_symlink() or not pointer.exists() or _pointed(pointer) is not None
+    if run.name == pointer.name or not ours:
+        return
     pointer.unlink(missing_ok=True)
     try:
         pointer.symlink_to(run.name, target_is_directory=True)
@@ -80,17 +84,34 @@ def point_last(run: Path) -> None:
         write_bytes(pointer, run.name.encode())
 
 
+def _pointed(pointer: Path) -> Path | None:
+    """The run folder beside a `last` file that its text names."""
+    if not pointer.is_file() or pointer.stat().st_size > 255:
+        return None
+    name = pointer.read_text("utf-8", "replace").strip()
+    folder = pointer.parent / name
+    return folder if name and "/" not in name and (folder / "plan.json").is_file() else None
+
+
 def resolve_run(run: Path) -> Path:
-    """The folder that a run path means: itself, the one a `last` file names, or the one that holds its scan.json."""
-    if run.is_file():
-        return run.parent if run.name == "scan.json" else run.parent / run.read_text("utf-8", "replace").strip()
-    return run
+    """The folder that a run path means: itself, that of a record file, or the one a `last` file names.
+
+    Raises RunError for any other file.
+    """
+    if not run.is_file():
+        return run
+    if run.suffix == ".json":
+        return run.parent
+    folder = _pointed(run)
+    if folder is None:
+        raise RunError(f"{run}: not a run folder, a record or a pointer to one.", "Give a folder that a scan wrote.")
+    return folder
 
 
 def read_record(run: Path) -> ScanRecord:
-    """The record of a finished run: `run` is its folder, its scan.json or a `last` pointer. Raises RunError."""
-    run = resolve_run(run)
-    file = run / "scan.json"
+    """The record of a finished run: `run` is its folder, a record file or a `last` pointer. Raises RunError."""
+    file = run if run.is_file() and run.suffix == ".json" else resolve_run(run) / "scan.json"
+    run = file.parent
     if not file.is_file():
         if (run / "plan.json").is_file():
             raise RunError(

@@ -1,0 +1,142 @@
+"""What the options of `spuraudit scan` mean: settings, preprocessing, constructor arguments, outputs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from spuraudit.errors import ConfigError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spuraudit.gates.config import Config
+    from spuraudit.models.preprocess import PreprocessOverrides
+    from spuraudit.record.settings import ScanSettings
+
+#: Keys of the config's `audits:` mapping, by audit, and the setting each one is.
+CONFIG_KEYS: dict[str, dict[str, str]] = {
+    "noise": {
+        "sigma": "sigmas",
+        "trials": "trials",
+        "dilation_iterations": "dilation_iterations",
+        "spurious_region": "spurious_region",
+        "clamp": "clamp",
+    },
+    "feature_drop": {"sigma": "sigmas", "trials": "trials"},
+    "region_swap": {"trials": "swap_trials"},
+    "patch_swap": {
+        "patch": "patch",
+        "sources": "patch_sources",
+        "targets": "patch_targets",
+        "passes": "passes",
+        "dropout_rate": "dropout_rate",
+        "source_classes": "source_classes",
+    },
+}
+
+
+def settings(config: Config | None, **given: Any) -> ScanSettings:
+    """Command line over config over defaults. Raises UsageError or ConfigError for impossible values."""
+    from pydantic import ValidationError
+
+    from spuraudit.record.settings import ScanSettings
+
+    values: dict[str, Any] = {}
+    if config is not None:
+        values.update(_from_config(config))
+    values.update({name: value for name, value in given.items() if value is not None})
+    try:
+        return ScanSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        raise UsageError(
+            f"--{name}: {first['msg']} (given: {first['input']!r}).", "See spuraudit scan --help."
+        ) from error
+
+
+def _from_config(config: Config) -> dict[str, Any]:
+    values: dict[str, Any] = {} if config.seed is None else {"seed": config.seed}
+    if config.audits is None:
+        return values
+    values["audits"] = tuple(config.audits)
+    for audit, parameters in config.audits.items():
+        if audit not in CONFIG_KEYS:
+            hint = did_you_mean(audit, CONFIG_KEYS) or f"Known: {', '.join(CONFIG_KEYS)}."
+            raise ConfigError(f"{config.file}: audits: no audit {audit!r}.", hint)
+        known = CONFIG_KEYS[audit]
+        for key, value in parameters.items():
+            if key not in known:
+                hint = did_you_mean(key, known) or f"It takes: {', '.join(known)}."
+                raise ConfigError(f"{config.file}: audits.{audit} has no parameter {key!r}.", hint)
+            listed = known[key] in ("sigmas", "source_classes")
+            values[known[key]] = tuple(value if isinstance(value, list) else [value]) if listed else value
+    return values
+
+
+def audit_names(text: str | None) -> tuple[str, ...] | None:
+    """`--audits noise,patch-swap` as names of audits. Raises UsageError for an unknown one."""
+    from spuraudit.record.settings import AUDIT_NAMES
+
+    if text is None:
+        return None
+    names = tuple(name.strip().replace("-", "_") for name in text.split(",") if name.strip())
+    for name in names:
+        if name not in AUDIT_NAMES:
+            raise UsageError(f"--audits: no audit {name!r}.", did_you_mean(name, AUDIT_NAMES) or ", ".join(AUDIT_NAMES))
+    return names or None
+
+
+def overrides(
+    mean: str | None, std: str | None, interpolation: str | None, crop_pct: float | None, img_size: int | None
+) -> PreprocessOverrides:
+    """What the preprocessing options set; what they leave out is None."""
+    from spuraudit.models.preprocess import PreprocessOverrides
+
+    return PreprocessOverrides(
+        mean=_numbers("--mean", mean),
+        std=_numbers("--std", std),
+        interpolation=interpolation,
+        crop_pct=crop_pct,
+        img_size=img_size,
+    )
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in re.split(r"[,\s]+", text.strip()))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: not numbers.", f"Write three, such as {option} 0.5,0.5,0.5") from error
+    return values * 3 if len(values) == 1 else values
+
+
+def key_values(pairs: list[str]) -> dict[str, Any]:
+    """`--model-kwargs KEY=VALUE` as YAML values. Raises UsageError where there is no `=`."""
+    import yaml
+
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise UsageError(
+                f"--model-kwargs {pair!r}: expected KEY=VALUE.", "For example --model-kwargs pad_type=same"
+            )
+        # `none` takes an argument of the checkpoint away; YAML itself knows only `null`.
+        values[key] = None if value.lower() == "none" else yaml.safe_load(value)
+    return values
+
+
+def outputs(paths: list[Path]) -> tuple[Path | None, list[Path]]:
+    """The run folder (a path without suffix), if any, and the files of `-o`. Raises UsageError."""
+    known = (".html", ".json", ".csv", ".md")
+    files = [path for path in paths if path.suffix.lower() in known and not path.is_dir()]
+    folders = [path for path in paths if path not in files]
+    if len(folders) > 1:
+        raise UsageError(f"-o names two run folders: {folders[0]} and {folders[1]}.", "Give one, and files by suffix.")
+    for folder in folders:
+        if re.fullmatch(r"\.[a-z]{2,5}", folder.suffix.lower()) and not folder.is_dir():
+            raise UsageError(f"-o {folder}: unknown format {folder.suffix!r}.", f"Known: {', '.join(known)}.")
+    return (folders[0] if folders else None), files
