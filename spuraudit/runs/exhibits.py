@@ -35,6 +35,7 @@ MIN_FINDINGS = 3
 IMAGES_EACH = 3
 SIDE = 224
 _HARMFUL = ("noised", "other", "swapped")
+_CONTROLS = ("control", "same")
 _TITLES = {
     "image": "as it is",
     "region": "the region",
@@ -81,13 +82,15 @@ CLEAN_QUESTION = Question(CLEAN)
 
 
 def _strongest(finding: Finding, audit: Exhibiting, rows: Rows, names: dict[int, str]) -> list[ImageRow]:
-    """Images of the finding's class whose probability fell most when its region was touched."""
+    """Images of the finding's class whose probability fell most against the control (or against the clean image)."""
     scored = []
     for row in rows.images:
         if names[row.label] != finding.class_name:
             continue
-        touched = [question for kind, question in audit.panels(finding, row) if kind in _HARMFUL]
-        before = rows.answer(row, CLEAN_QUESTION)
+        panels = audit.panels(finding, row)
+        touched = [question for kind, question in panels if kind in _HARMFUL]
+        controls = [question for kind, question in panels if kind in _CONTROLS]
+        before = rows.answer(row, controls[0] if controls else CLEAN_QUESTION)
         after = rows.answer(row, touched[0]) if touched else None
         if before is not None and after is not None:
             scored.append((before.p_true - after.p_true, row))

@@ -97,7 +97,7 @@ def prepare_scan(
     """
     machine, progress = machine or Machine(), progress or Silent()
     geometry = geometry_for(dataset, model.record.preprocess.geometry)
-    if geometry != model.record.preprocess.geometry:
+    if dataset.fixed_crop_pct is not None:
         model = with_geometry(model, geometry, "dataset")
     names = [info.name for info in dataset.classes]
     outputs = [info.outputs for info in dataset.classes]

@@ -49,7 +49,7 @@ def test_least_overlapping_copy(seed: int, height: int, width: int, with_core: b
 def test_zero_on_the_feature(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     feature = torch.from_numpy((rng.random((12, 10)) < share) * 1.0)
-    feature[0, 0] = 0.0
+    feature[0, 0], feature[5, 3] = 0.0, 1.0
     found = control_region(feature, None)
     assert bool((found[feature == 1] == 0).all())
     assert 0 <= float(found.min()) <= float(found.max()) <= 1
