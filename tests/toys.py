@@ -29,6 +29,7 @@ from spuraudit.runs.execute import execute
 from spuraudit.runs.prepare import Machine, prepare_scan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -121,7 +122,7 @@ def write_yaml(folder: Path, content: dict[str, object]) -> None:
     (folder / "dataset.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
-def write_list(folder: Path, rows: list[tuple[str, ...]]) -> None:
+def write_list(folder: Path, rows: Sequence[tuple[str, ...]]) -> None:
     """Write images.csv: image, class, split, group, id."""
     with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("image", "class", "split", "group", "id"), *rows])
@@ -162,6 +163,8 @@ class Reader(nn.Module):
     """
 
     COPIES, GAIN, DOUBT, WIDTH = 16, 8.0, 0.3, 0.004
+    area: Tensor
+    colours: Tensor
 
     def __init__(self, area: Tensor, classes: int = 3, guess: int | None = None) -> None:
         """`guess`: the class that is answered where none is recognised, instead of "none of them"."""
@@ -269,7 +272,8 @@ class Scanned(NamedTuple):
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The observations as plain dicts."""
-        return self.table.to_pylist()
+        rows: list[dict[str, Any]] = self.table.to_pylist()
+        return rows
 
     def measured(self, metric: str, **scope: str | float) -> Measurement:
         """The one measurement with this metric and exactly this scope (`class_` for class)."""

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from spuraudit.audits.rows import Rows
     from spuraudit.audits.sample import Sample
     from spuraudit.data.dataset import Dataset, ImageRow
-    from spuraudit.record.scan import AuditRecord, Definition, Finding, Measurement
+    from spuraudit.record.scan import AuditRecord, Exclusion, Finding, Measurement
 
 CLEAN = "clean"
 BACKGROUND = "background"
 SUSPECT_Q = 0.05
+#: A region below this share of the image is blank after the crop (JPEG masks are never exactly 0).
+BLANK_SHARE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,15 @@ class Question:
 class Shown(NamedTuple):
     """What the model sees for some questions about one image.
 
-    pixels (N, 3, H, W) in [0, 1]; energy (N,) L2 norm of the change and on_core (N,) share of the changed place
-    that is core, where the audit needs them later.
+    pixels (N, 3, H, W) in [0, 1]. Where the audit needs them later: energy (N,) L2 norm of the change; region_share
+    (N,) mean over the image of the soft region that was changed; core_share (N,) mean of the core mask in the swapped
+    cell.
     """
 
     pixels: Tensor
     energy: Tensor | None = None
-    on_core: Tensor | None = None
+    region_share: Tensor | None = None
+    core_share: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,18 @@ class Cohort:
     dataset: Dataset
     rows: tuple[ImageRow, ...]
     donors: tuple[ImageRow, ...]
+    #: The split they come from; None: the audited images' own.
     donor_split: str | None
     height: int
     width: int
     seed: int
     #: What else every number depends on (answers counted, precision); ends each definition id.
     suffix: str
+
+    @property
+    def donors_from(self) -> str:
+        """Where donors come from, for definition ids."""
+        return self.donor_split or "audited images"
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -67,8 +77,9 @@ class Summary(NamedTuple):
 
     measurements: list[Measurement]
     findings: list[Finding]
-    definitions: dict[str, Definition]
+    definitions: dict[str, str]
     record: AuditRecord | None = None
+    exclusions: tuple[Exclusion, ...] = ()
 
 
 class Audit(Protocol):

@@ -36,6 +36,12 @@ def _one_class(cohort: Cohort) -> str | None:
     return None if len(labels) > 1 else "It needs images of at least two classes."
 
 
+def _nothing_asked(cohort: Cohort, audit: Audit) -> str | None:
+    if any(audit.questions(row) for row in cohort.rows):
+        return None
+    return "With these settings it has nothing to ask of any audited image."
+
+
 def _no_swap(cohort: Cohort) -> str | None:
     return _no_core(cohort) or _one_class(cohort)
 
@@ -56,6 +62,16 @@ def _patch_swap(cohort: Cohort, s: ScanSettings) -> Audit:
     names = cohort.class_names
     chosen = None if s.source_classes is None else tuple(names.index(name) for name in s.source_classes)
     return PatchSwapAudit(cohort, s.passes, s.patch_targets, s.patch_sources, s.patch, chosen)
+
+
+def make_audit(name: str, cohort: Cohort, settings: ScanSettings) -> Audit | str:
+    """The audit, or a sentence that says what it would need."""
+    entry = CATALOGUE[name]
+    missing = entry.missing(cohort)
+    if missing is not None:
+        return missing
+    audit = entry.make(cohort, settings)
+    return _nothing_asked(cohort, audit) or audit
 
 
 CATALOGUE: dict[str, Entry] = {

@@ -16,12 +16,12 @@ import torch
 
 from spuraudit.audits.base import BACKGROUND, SUSPECT_Q, Cohort, Question, Shown, Summary
 from spuraudit.audits.findings import fingerprint
-from spuraudit.audits.measure import accuracy, difference
+from spuraudit.audits.measure import accuracy, difference, exclude
 from spuraudit.perturb.control import control_region, match_energy
 from spuraudit.perturb.dilation import radius_for
 from spuraudit.perturb.draws import key_of, normal
 from spuraudit.perturb.noise import add_noise, energy
-from spuraudit.record.scan import AuditRecord, Definition, Finding, Measurement
+from spuraudit.record.scan import AuditRecord, Finding, Measurement
 from spuraudit.stats.multiple import benjamini_hochberg
 from spuraudit.stats.paired import sign_flip
 
@@ -50,7 +50,6 @@ class _Tested:
     measurements: list[Measurement]
     drop: float
     excess: Measurement
-    p_drop: float
     p_excess: float
     unmatched: int
     numbers: dict[str, float | None]
@@ -85,7 +84,7 @@ class FeatureDropAudit:
     def questions(self, row: ImageRow) -> list[Question]:
         """The noised feature and its control, `trials` times each."""
         return [
-            Question(f"{kind}:{feature}@{self.sigma:g}", trial)
+            Question(f"{kind}:{feature}@{self.sigma}", trial)
             for feature in self.features(row)
             for kind in ("feature", "control")
             for trial in range(self.trials)
@@ -100,6 +99,7 @@ class FeatureDropAudit:
         del donors
         shown: list[Tensor] = []
         energies: list[Tensor] = []
+        shares: list[float] = []
         for feature, kind, trials in _runs(questions):
             region = self.mask(sample, feature)
             noised = add_noise(sample.pixels, region, self._noise(sample, "feature", feature, trials), self.sigma)
@@ -109,18 +109,19 @@ class FeatureDropAudit:
                 noised, reached = match_energy(sample.pixels, control_region(region, sample.core), z, reached)
             shown.append(noised)
             energies.append(reached)
-        return Shown(torch.cat(shown), torch.cat(energies))
+            shares += [float(region.mean())] * len(trials)
+        return Shown(torch.cat(shown), torch.cat(energies), torch.tensor(shares))
 
     def _noise(self, sample: Sample, kind: str, feature: str, trials: Sequence[int]) -> Tensor:
         seed, image = self.cohort.seed, sample.row.id
-        keys = [key_of(seed, image, f"{kind}:{feature}@{self.sigma:g}", trial) for trial in trials]
+        keys = [key_of(seed, image, f"{kind}:{feature}@{self.sigma}", trial) for trial in trials]
         return normal(keys, tuple(sample.pixels.shape)).to(sample.pixels.device)
 
     @property
     def definition(self) -> str:
         """Everything a number of this audit depends on."""
         return (
-            f"feature_drop/corm-2022-k+energy-control;sigma={self.sigma:g};pixels=0..1;clamp=yes;mask=soft;"
+            f"feature_drop/corm-2022-k+energy-control;sigma={self.sigma};pixels=0..1;clamp=yes;mask=soft;"
             f"background=1-square{2 * self.radius + 1}@{self.cohort.height}x{self.cohort.width};"
             f"trials={self.trials};{self.cohort.suffix}"
         )
@@ -133,26 +134,35 @@ class FeatureDropAudit:
             for feature, role in self.features(row).items():
                 members[row.label, feature].append(position)
                 roles[row.label, feature] = role
-        scores = {feature: self._scores(rows, feature) for feature in {feature for _, feature in members}}
+        names = sorted({feature for _, feature in members})
+        blank = {feature: rows.blank(f"feature:{feature}@{self.sigma}") for feature in names}
+        members = {key: [i for i in images if not blank[key[1]][i]] for key, images in members.items()}
+        scores = {feature: self._scores(rows, feature) for feature in names}
         tested = [
             self._test(rows, label, feature, roles[label, feature], np.array(members[label, feature]), scores[feature])
             for label, feature in sorted(members)
+            if members[label, feature]
         ]
         definitions = {
-            self.definition: Definition(
-                text="Accuracy on the images of a (class, feature) pair as they are, with noise on the feature, and "
-                "with noise of equal energy elsewhere in the same image; drop = clean - noised, excess = drop - "
-                "control drop.",
-                unit="difference",
-            )
+            self.definition: "Accuracy on the images of a (class, feature) pair as they are, with noise on the "
+            "feature, and with noise of equal energy elsewhere in the same image; drop = clean - noised, excess = "
+            "drop - control drop."
         }
         measurements = [m for one in tested for m in one.measurements]
-        return Summary(measurements, self._findings(tested), definitions, self._record(rows, tested))
+        exclusions = [
+            exclusion
+            for feature in names
+            for exclusion in exclude(
+                rows, blank[feature], f"Mask of {feature} is blank in the model's crop: not counted."
+            )
+        ]
+        record = self._record(rows, tested)
+        return Summary(measurements, self._findings(tested), definitions, record, tuple(exclusions))
 
     def _scores(self, rows: Rows, feature: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """(images,) right answers over the trials: feature noised, control noised; whether energies match."""
-        noised = rows.block(f"feature:{feature}@{self.sigma:g}")
-        control = rows.block(f"control:{feature}@{self.sigma:g}")
+        noised = rows.block(f"feature:{feature}@{self.sigma}")
+        control = rows.block(f"control:{feature}@{self.sigma}")
         wanted = noised.per_image(noised.energy, rows.count)
         reached = control.per_image(control.energy, rows.count)
         matched = np.abs(reached - wanted) <= ENERGY_TOLERANCE * wanted
@@ -183,6 +193,7 @@ class FeatureDropAudit:
         drop = difference("feature_drop", self.definition, scope, one, (1, -1, 0), self.cohort.seed)
         other = difference("control_drop", self.definition, scope, [kept], (1, 0, -1), self.cohort.seed)
         excess = difference("feature_drop_excess", self.definition, scope, [kept], (0, -1, 1), self.cohort.seed)
+        p_drop = sign_flip((self.trials * clean - noised).astype(np.int64))
         return _Tested(
             class_name=name,
             feature=feature,
@@ -190,7 +201,6 @@ class FeatureDropAudit:
             measurements=[base, under, drop, other, excess],
             drop=drop.value or 0.0,
             excess=excess,
-            p_drop=sign_flip((self.trials * clean - noised).astype(np.int64)),
             p_excess=sign_flip((control - noised)[matched].astype(np.int64)),
             unmatched=int((~matched).sum()),
             numbers={
@@ -199,24 +209,25 @@ class FeatureDropAudit:
                 "drop": drop.value,
                 "control": float(kept[:, 2].mean()) if len(kept) else None,
                 "control_drop": other.value,
-                "p_clean": sign_flip((self.trials * clean - noised).astype(np.int64)),
+                "p_clean": p_drop,
             },
         )
 
     def _findings(self, tested: list[_Tested]) -> list[Finding]:
         """q over what could be a finding (everything not core); core pairs form a family of their own."""
         found = []
+        comparable = [one for one in tested if one.excess.value is not None]
         for family in (
-            [one for one in tested if one.role != "core"],
-            [one for one in tested if one.role == "core"],
+            [one for one in comparable if one.role != "core"],
+            [one for one in comparable if one.role == "core"],
         ):
             q_values = benjamini_hochberg([one.p_excess for one in family])
             found += [self._finding(one, q) for one, q in zip(family, q_values, strict=True)]
-        return [finding for finding in found if finding is not None]
+        return found
 
-    def _finding(self, one: _Tested, q: float) -> Finding | None:
-        if one.excess.value is None or one.excess.ci is None:
-            return None
+    def _finding(self, one: _Tested, q: float) -> Finding:
+        assert one.excess.value is not None  # the family holds no others
+        assert one.excess.ci is not None
         flags = []
         if one.unmatched:
             flags.append(
@@ -249,6 +260,9 @@ class FeatureDropAudit:
                 "The dataset annotates no spurious feature: the complement of the dilated core is audited as "
                 f"'{BACKGROUND}' of each class."
             )
+        lost = [f"{one.feature} of {one.class_name}" for one in tested if one.excess.value is None]
+        if lost:
+            notes.append(f"Measured but not tested, no image could hold the control's noise: {', '.join(lost)}.")
         return AuditRecord(
             name="feature_drop",
             status="run",
@@ -261,7 +275,7 @@ class FeatureDropAudit:
     def panels(self, finding: Finding, row: ImageRow) -> list[tuple[str, Question]]:
         """The noised feature beside its control, first trial."""
         del row
-        ending = f":{finding.feature}@{self.sigma:g}"
+        ending = f":{finding.feature}@{self.sigma}"
         return [("noised", Question(f"feature{ending}")), ("control", Question(f"control{ending}"))]
 
     def region(self, sample: Sample, finding: Finding) -> Tensor:

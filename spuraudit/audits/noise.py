@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from spuraudit.audits.base import Cohort, Question, Shown, Summary
-from spuraudit.audits.measure import accuracy, difference, of_estimate
+from spuraudit.audits.measure import accuracy, difference, exclude, of_estimate
 from spuraudit.perturb.dilation import radius_for
 from spuraudit.perturb.draws import key_of, normal
 from spuraudit.perturb.noise import add_noise, energy
-from spuraudit.record.scan import AuditRecord, Definition, Measurement
-from spuraudit.stats.intervals import Floats, bootstrap_means, jeffreys_pairs, percentile
+from spuraudit.record.scan import AuditRecord, Measurement
+from spuraudit.stats.intervals import RESAMPLES, Floats, bootstrap_means, jeffreys_pairs, percentile
 from spuraudit.stats.rcs import rcs, rcs_values
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class NoiseAudit:
         if not self.asks(row):
             return []
         return [
-            Question(f"noise.{region}@{sigma:g}", trial)
+            Question(_condition(region, sigma), trial)
             for sigma in self.sigmas
             for region in ("core", "spurious")
             for trial in range(self.trials)
@@ -78,7 +78,7 @@ class NoiseAudit:
         regions = torch.stack([core if q.condition.startswith("noise.core") else spurious for q in questions])
         sigmas = z.new_tensor([float(q.condition.rpartition("@")[2]) for q in questions]).view(-1, 1, 1, 1)
         noised = add_noise(sample.pixels, regions, z, sigmas, clamp=self.clamp)
-        return Shown(noised, energy(sample.pixels.expand_as(noised), noised))
+        return Shown(noised, energy(sample.pixels.expand_as(noised), noised), regions.mean(dim=(-2, -1)))
 
     def _spurious(self, sample: Sample) -> Tensor:
         if self.spurious_region == "complement":
@@ -91,32 +91,40 @@ class NoiseAudit:
         """Everything a number of this audit depends on."""
         size = f"{self.cohort.height}x{self.cohort.width}"
         return (
-            f"noise/corm-2022;sigma={sigma:g};pixels=0..1;clamp={'yes' if self.clamp else 'no'};mask=soft;"
+            f"noise/corm-2022;sigma={sigma};pixels=0..1;clamp={'yes' if self.clamp else 'no'};mask=soft;"
             f"dilation=square{2 * self.radius + 1}@{size};spurious={self.spurious_region};trials={self.trials};"
             f"mean={mean};{self.cohort.suffix}"
         )
 
     def summarise(self, rows: Rows) -> Summary:
-        """Accuracies, drops and RCS: over classes, over images (`_images`), per class, per group."""
+        """Accuracies, drops and RCS over classes, over images (`_images`) and per class; clean ones per group too."""
         asked = np.array([self.asks(row) for row in rows.images], dtype=bool)
-        measurements = clean_measurements(rows, asked, self.cohort, "core-annotated images")
+        blank = self._blank(rows)
+        counted = asked & ~blank
+        which = "core" if self.spurious_region == "complement" else "core and spurious"
+        measurements = clean_measurements(rows, counted, self.cohort, f"with {which} masks")
         for sigma in self.sigmas:
-            scores = [
-                rows.block(f"noise.{region}@{sigma:g}").per_image(
-                    rows.block(f"noise.{region}@{sigma:g}").correct, rows.count
-                )
-                / self.trials
-                for region in ("spurious", "core")
-            ]
-            strata = rows.strata(asked, rows.clean.astype(float), *scores)
+            blocks = [rows.block(_condition(region, sigma)) for region in ("spurious", "core")]
+            scores = [block.per_image(block.correct, rows.count) / self.trials for block in blocks]
+            strata = rows.strata(counted, rows.clean.astype(float), *scores)
             measurements += self._at(sigma, strata, "class", "")
             measurements += self._at(sigma, [np.concatenate(strata)] if strata else [], "image", "_images")
-            for label in np.unique(rows.labels[asked]):
-                of_class = rows.strata(asked & (rows.labels == label), rows.clean.astype(float), *scores)
+            for label in np.unique(rows.labels[counted]):
+                of_class = rows.strata(counted & (rows.labels == label), rows.clean.astype(float), *scores)
                 name = self.cohort.class_names[label]
                 measurements += self._at(sigma, of_class, "class", "", {"class": name})
         definitions = {m.definition: _describe(m) for m in measurements}
-        return Summary(measurements, [], definitions, self._record(rows, asked))
+        exclusions = exclude(rows, ~asked, f"No {which} mask: not in the noise audit.") + exclude(
+            rows, asked & blank, "A mask is blank in the model's crop: not in the noise audit."
+        )
+        return Summary(measurements, [], definitions, self._record(rows, counted), exclusions)
+
+    def _blank(self, rows: Rows) -> NDArray[np.bool_]:
+        """Images of which nothing would be noised. (A dilated core may fill the crop: the paper counts such images.)"""
+        blank = rows.blank(_condition("core", self.sigmas[0]))
+        return (
+            blank | rows.blank(_condition("spurious", self.sigmas[0])) if self.spurious_region == "annotated" else blank
+        )
 
     def _at(
         self, sigma: float, strata: list[Floats], mean: str, ending: str, scope: Scope | None = None
@@ -133,8 +141,8 @@ class NoiseAudit:
             rcs_measurement(f"rcs{ending}", definition, where, [s[:, 1:] for s in strata], seed),
         ]
 
-    def _record(self, rows: Rows, asked: NDArray[np.bool_]) -> AuditRecord:
-        conditions = [f"noise.{region}@{sigma:g}" for sigma in self.sigmas for region in ("core", "spurious")]
+    def _record(self, rows: Rows, counted: NDArray[np.bool_]) -> AuditRecord:
+        conditions = [_condition(region, sigma) for sigma in self.sigmas for region in ("core", "spurious")]
         return AuditRecord(
             name="noise",
             status="run",
@@ -146,7 +154,7 @@ class NoiseAudit:
                 "spurious_region": self.spurious_region,
                 "clamp": self.clamp,
             },
-            images=int(asked.sum()),
+            images=int(counted.sum()),
             passes=sum(len(rows.block(c).image) for c in conditions),
         )
 
@@ -194,7 +202,8 @@ def rcs_measurement(metric: str, definition: str, scope: Scope, strata: Sequence
     if at_edge:
         draws, method = jeffreys_pairs(strata, key), "beta(x + 1/2, n - x + 1/2) draws (an accuracy is at 0 or 1)"
     else:
-        draws, method = bootstrap_means(strata, key), "bootstrap over images, by class (2000)"
+        by_class = ", by class" if len(strata) > 1 else ""
+        draws, method = bootstrap_means(strata, key), f"bootstrap over images{by_class} ({RESAMPLES})"
     estimate = percentile(rcs_values(draws[:, 0], draws[:, 1]), result.value, method)
     measured = of_estimate(metric, definition, scope, estimate, n)
     return measured.model_copy(update={"flags": ["saturated"]}) if result.saturated else measured
@@ -206,20 +215,15 @@ def clean_summary(rows: Rows, chosen: NDArray[np.bool_], cohort: Cohort, which: 
     return Summary(measurements, [], {m.definition: _describe(m) for m in measurements})
 
 
-_TEXTS = {
-    "clean_accuracy": "Accuracy on the images as they are.",
-    "worst_group_accuracy": "Clean accuracy of the group where it is lowest.",
-    "core_accuracy": "Accuracy with noise around the object (spurious region), the object left as it is.",
-    "spurious_accuracy": "Accuracy with noise on the object (dilated core region), its surroundings left as they are.",
-    "core_drop": "Clean accuracy minus core accuracy.",
-    "spurious_drop": "Clean accuracy minus spurious accuracy.",
-    "rcs": "Relative core sensitivity, (c - s) / (2 min(a, 1 - a)) with a = (c + s) / 2 (CoRM paper, definition 6.3).",
-}
+def _condition(region: str, sigma: float) -> str:
+    return f"noise.{region}@{sigma}"
 
 
-def _describe(measurement: Measurement) -> Definition:
-    """One definition id serves several metrics of the same conditions; the text says what the conditions are."""
+def _describe(measurement: Measurement) -> str:
     if measurement.definition.startswith("clean"):
-        return Definition(text=_TEXTS["clean_accuracy"], unit="proportion", higher_is_better=True)
-    text = " ".join(_TEXTS[name] for name in ("core_accuracy", "spurious_accuracy", "rcs"))
-    return Definition(text=text, unit="proportion")
+        return "Accuracy on the images as they are."
+    return (
+        "Core accuracy: accuracy with noise around the object (spurious region), the object left as it is. Spurious "
+        "accuracy: with noise on the object (dilated core), its surroundings left as they are. Drops: clean minus "
+        "these. RCS: (c - s) / (2 min(a, 1 - a)) with a = (c + s) / 2 (CoRM paper, definition 6.3)."
+    )

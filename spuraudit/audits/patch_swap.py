@@ -17,11 +17,11 @@ import torch
 
 from spuraudit.audits.base import SUSPECT_Q, Cohort, Question, Shown, Summary
 from spuraudit.audits.findings import fingerprint
-from spuraudit.audits.measure import of_estimate
+from spuraudit.audits.measure import mean as mean_of
 from spuraudit.perturb.draws import key_of, rng_of
 from spuraudit.perturb.exchange import Grid, GridCell, grid, swap_patch
-from spuraudit.record.scan import AuditRecord, Cell, Definition, Finding, Measurement
-from spuraudit.stats.intervals import bootstrap
+from spuraudit.record.scan import AuditRecord, Cell, Finding, Measurement
+from spuraudit.stats.intervals import mean_interval
 from spuraudit.stats.multiple import benjamini_hochberg
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Pair:
     unperturbed: NDArray[np.float64]  # (sources,)
     curves: NDArray[np.float64]  # (sources, cells)
     plain: NDArray[np.float64]  # (sources, 1 + cells): without dropout, unperturbed first
-    on_core: NDArray[np.float64]  # (cells,) NaN without core masks
+    core_share: NDArray[np.float64]  # (cells,) NaN without core masks
     asked: int
 
     @property
@@ -79,7 +79,7 @@ class PatchSwapAudit:
 
     @cached_property
     def _plan(self) -> dict[str, tuple[ImageRow, ...]]:
-        """Targets of each source image, by source id; drawn without replacement, keyed on seed and class."""
+        """Targets of each source image, by source id; drawn without replacement, keyed on seed, class and image."""
         seed = self.cohort.seed
         by_class: dict[int, list[ImageRow]] = {}
         pool: dict[int, list[ImageRow]] = {}
@@ -93,8 +93,8 @@ class PatchSwapAudit:
             if not others or (self.source_classes is not None and label not in self.source_classes):
                 continue
             target = others[int(rng_of(seed, "patch target class", label).integers(len(others)))]
-            sources = _draw(by_class[label], self.sources, rng_of(seed, "patch sources", label))
-            targets = _draw(pool[target], self.targets, rng_of(seed, "patch targets", label, target))
+            sources = _draw(by_class[label], self.sources, seed, "patch source")
+            targets = _draw(pool[target], self.targets, seed, f"patch target of {label}")
             plan.update({row.id: tuple(targets) for row in sources})
         return plan
 
@@ -114,17 +114,17 @@ class PatchSwapAudit:
     def show(self, sample: Sample, questions: Sequence[Question], donors: Mapping[str, Sample]) -> Shown:
         """The source with one of the target's cells pasted in; itself for cell 0."""
         core = sample.core
-        shown, on_core = [], []
+        shown, core_share = [], []
         for question in questions:
             number = int(question.condition.partition(":")[2])
             if number == 0:
                 shown.append(sample.pixels)
-                on_core.append(float("nan"))
+                core_share.append(float("nan"))
                 continue
             cell = self.grid.cells[number - 1]
             shown.append(swap_patch(sample.pixels, donors[question.donor or ""].pixels, cell))
-            on_core.append(float("nan") if core is None else float(_inside(core, cell).mean()))
-        return Shown(torch.stack(shown), on_core=torch.tensor(on_core))
+            core_share.append(float("nan") if core is None else float(_inside(core, cell).mean()))
+        return Shown(torch.stack(shown), core_share=torch.tensor(core_share))
 
     @property
     def definition(self) -> str:
@@ -133,7 +133,7 @@ class PatchSwapAudit:
         cell = self.grid.cells[0]
         return (
             f"patch_swap/hagos-2022;patch={cell.bottom - cell.top}px@{height}x{width};passes={self.passes};"
-            f"targets={self.targets};sources={self.sources};donors={self.cohort.donor_split or 'all'};"
+            f"targets={self.targets};sources={self.sources};donors={self.cohort.donors_from};"
             f"certainty=mean softmax of the source's class;seed={self.cohort.seed};{self.dropout_note};"
             f"{self.cohort.suffix}"
         )
@@ -161,12 +161,9 @@ class PatchSwapAudit:
             for (finding, _), q in zip(tested, q_values, strict=True)
         ]
         definitions = {
-            self.definition: Definition(
-                text="Mean softmax probability of the source image's class over MC-dropout passes and target images, "
-                "with one cell exchanged (Hagos et al. 2022); drop = unperturbed - exchanged. Only source images that "
-                "the model classifies right count.",
-                unit="probability",
-            )
+            self.definition: "Mean softmax probability of the source image's class over MC-dropout passes and target "
+            "images, with one cell exchanged (Hagos et al. 2022); drop = unperturbed - exchanged. Only source images "
+            "that the model classifies right count."
         }
         return Summary(measurements, findings, definitions, self._record(rows, notes))
 
@@ -175,7 +172,7 @@ class PatchSwapAudit:
         cells = len(self.grid.cells)
         mean = np.full((rows.count, cells + 1), np.nan)
         plain = np.full_like(mean, np.nan)
-        on_core = np.full_like(mean, np.nan)
+        core_share = np.full_like(mean, np.nan)
         target = np.full(rows.count, -1, dtype=np.int64)
         for cell in range(cells + 1):
             block = rows.block(f"patch:{cell}")
@@ -183,25 +180,28 @@ class PatchSwapAudit:
             kept = asked > 0
             mean[kept, cell] = block.per_image(block.p_true, rows.count)[kept] / asked[kept]
             plain[kept, cell] = block.per_image(block.p_plain, rows.count)[kept] / asked[kept]
-            on_core[block.image, cell] = block.on_core
+            core_share[block.image, cell] = block.core_share
             target[block.image] = block.donor_label
         pairs = sorted({(int(rows.labels[i]), int(target[i])) for i in np.flatnonzero(target >= 0)})
         found = []
         for label, other in pairs:
             asked_here = (rows.labels == label) & (target == other)
             right = asked_here & rows.clean
-            cores = on_core[right, 1:]
-            shares = cores.mean(axis=0) if len(cores) else np.full(cells, np.nan)
+            cores = core_share[right, 1:]
+            masked = cores[~np.isnan(cores).any(axis=1)]
+            shares = masked.mean(axis=0) if len(masked) else np.full(cells, np.nan)
             found.append(
                 _Pair(label, other, mean[right, 0], mean[right, 1:], plain[right], shares, int(asked_here.sum()))
             )
         return found
 
     def _measure(self, pair: _Pair, scope: Scope) -> list[Measurement]:
-        seed = key_of(self.cohort.seed, "patch curve", pair.label, pair.target)
-        n = len(pair.curves)
-        base = bootstrap([pair.unperturbed[:, None]], lambda m: m[:, 0], seed)
-        found = [of_estimate("patch_certainty_unperturbed", self.definition, scope, base, n)]
+        seed = self.cohort.seed
+
+        def measured(metric: str, where: Scope, values: NDArray[np.float64], low: float) -> Measurement:
+            return mean_of(metric, self.definition, where, [values], (low, 1.0), seed)
+
+        found = [measured("patch_certainty_unperturbed", scope, pair.unperturbed, 0.0)]
         worst = pair.drops.argmax(axis=1)
         for index, cell in enumerate(self.grid.cells):
             where: Scope = {
@@ -212,25 +212,21 @@ class PatchSwapAudit:
                 "rows": self.grid.rows,
                 "columns": self.grid.columns,
             }
-            value = bootstrap([pair.curves[:, index : index + 1]], lambda m: m[:, 0], seed)
-            drop = bootstrap([pair.drops[:, index : index + 1]], lambda m: m[:, 0], seed)
-            found.append(of_estimate("patch_certainty", self.definition, where, value, n))
-            found.append(of_estimate("patch_drop", self.definition, where, drop, n))
-            share = bootstrap([(worst == index).astype(float)[:, None]], lambda m: m[:, 0], seed)
-            found.append(of_estimate("patch_consistency", self.definition, where, share, n))
+            found.append(measured("patch_certainty", where, pair.curves[:, index], 0.0))
+            found.append(measured("patch_drop", where, pair.drops[:, index], -1.0))
+            found.append(measured("patch_consistency", where, (worst == index).astype(float), 0.0))
         return found
 
     def _finding(self, pair: _Pair) -> tuple[Finding, float]:
         drops = pair.drops
         index = int(drops.mean(axis=0).argmax())
         cell = self.grid.cells[index]
-        estimate = bootstrap(
-            [drops[:, index : index + 1]], lambda m: m[:, 0], key_of(self.cohort.seed, "patch", pair.label, pair.target)
-        )
+        key = key_of(self.cohort.seed, "patch", pair.label, pair.target)
+        estimate = mean_interval([drops[:, index]], (-1.0, 1.0), key)
         p = cell_permutation(drops, key_of(self.cohort.seed, "patch test", pair.label, pair.target))
         plain = pair.plain[:, 0] - pair.plain[:, 1 + index]
         plain_worst = int((pair.plain[:, :1] - pair.plain[:, 1:]).mean(axis=0).argmax())
-        is_core = bool(pair.on_core[index] > CORE_SHARE)
+        is_core = bool(pair.core_share[index] > CORE_SHARE)
         names = self.cohort.class_names
         name = f"cell {cell.number}"
         flags = ["The cell lies on the object: losing certainty there is expected."] if is_core else []
@@ -314,8 +310,9 @@ def cell_permutation(drops: NDArray[np.float64], seed: int, draws: int = PERMUTA
     return (beyond + 1) / (draws + 1)
 
 
-def _draw(rows: list[ImageRow], count: int, rng: np.random.Generator) -> list[ImageRow]:
-    return [rows[i] for i in sorted(rng.choice(len(rows), min(count, len(rows)), replace=False))]
+def _draw(rows: list[ImageRow], count: int, seed: int, purpose: str) -> list[ImageRow]:
+    """The rows with the smallest keys: whatever the order of the file, and fewer images give a subset."""
+    return sorted(rows, key=lambda row: key_of(seed, purpose, row.id))[:count]
 
 
 def _inside(area: Tensor, cell: GridCell) -> Tensor:

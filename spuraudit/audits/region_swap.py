@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from spuraudit.audits.base import BACKGROUND, SUSPECT_Q, Cohort, Question, Shown, Summary
+from spuraudit.audits.base import BACKGROUND, BLANK_SHARE, SUSPECT_Q, Cohort, Question, Shown, Summary
 from spuraudit.audits.findings import fingerprint
-from spuraudit.audits.measure import accuracy, difference
+from spuraudit.audits.measure import accuracy, difference, exclude
 from spuraudit.perturb.draws import rng_of
 from spuraudit.perturb.exchange import swap_region
-from spuraudit.record.scan import AuditRecord, Definition, Finding, Measurement
+from spuraudit.record.scan import AuditRecord, Exclusion, Finding, Measurement
 from spuraudit.stats.multiple import benjamini_hochberg
 from spuraudit.stats.paired import sign_flip
 
@@ -61,7 +61,8 @@ class RegionSwapAudit:
     @cached_property
     def _by_class(self) -> dict[int, list[ImageRow]]:
         donors: dict[int, list[ImageRow]] = {}
-        for row in self.cohort.donors:
+        # Sorted: which donors are drawn must not depend on the order of a file.
+        for row in sorted(self.cohort.donors, key=lambda row: row.id):
             if row.has_core:
                 donors.setdefault(row.label, []).append(row)
         return donors
@@ -98,14 +99,13 @@ class RegionSwapAudit:
             lender.bare_background if feature == BACKGROUND else lender.without_object
             for lender, feature in zip(lenders, features, strict=True)
         ]
-        return Shown(swap_region(sample.pixels, regions, torch.stack(lent)))
+        return Shown(swap_region(sample.pixels, regions, torch.stack(lent)), region_share=regions.mean(dim=(-2, -1)))
 
     @property
     def definition(self) -> str:
         """Everything a number of this audit depends on."""
-        split = self.cohort.donor_split or "all"
         return (
-            f"region_swap/1;background=1-core-spurious;fill=mirrored;donors={split};trials={self.trials};"
+            f"region_swap/1;background=1-core-spurious;fill=mirrored;donors={self.cohort.donors_from};trials={self.trials};"
             f"input={self.cohort.height}x{self.cohort.width};seed={self.cohort.seed};mean=class;{self.cohort.suffix}"
         )
 
@@ -129,26 +129,43 @@ class RegionSwapAudit:
         q_values = benjamini_hochberg([p for _, p in tested])
         findings = [_judged(finding, q) for (finding, _), q in zip(tested, q_values, strict=True)]
         definitions = {
-            self.definition: Definition(
-                text="Accuracy with the region taken from a donor image of the same class, and of another class, the "
-                "donor's object painted out with mirrored pixels; gap = same - other; pull = share answered with the "
-                "other donor's class, beyond that share under same-class donors.",
-                unit="difference",
-            )
+            self.definition: "Accuracy with the region taken from a donor image of the same class, and of another "
+            "class, the donor's object painted out with mirrored pixels; gap = same - other; pull = share answered "
+            "with the other donor's class, beyond that share under same-class donors."
         }
-        return Summary(measurements, findings, definitions, self._record(rows, features))
+        return Summary(
+            measurements, findings, definitions, self._record(rows, features), self._exclusions(rows, features)
+        )
+
+    def _exclusions(self, rows: Rows, features: list[str]) -> tuple[Exclusion, ...]:
+        silent = np.array([row.has_core and not self.questions(row) for row in rows.images], dtype=bool)
+        found = exclude(rows, silent, "No donor of the same class or of another one: not in the region swap.")
+        for feature in features:
+            asked = np.zeros(rows.count, dtype=bool)
+            asked[rows.block(f"swap.other:{feature}").image] = True
+            blank = asked & ~self._arms(rows, feature).asked
+            found += exclude(
+                rows, blank, f"Region or object is blank in the crop: not in the region swap of {feature}."
+            )
+        return found
 
     def _arms(self, rows: Rows, feature: str) -> _Arms:
         same, other = rows.block(f"swap.same:{feature}"), rows.block(f"swap.other:{feature}")
         asked = np.zeros(rows.count, dtype=bool)
-        asked[other.image] = True
+        # Blank region: nothing was swapped. The whole image: its object is blank, and nothing of it was kept.
+        asked[other.image] = (other.region_share >= BLANK_SHARE) & (other.region_share <= 1 - BLANK_SHARE)
         return _Arms(
             asked, same.per_image(same.correct, rows.count), other.per_image(other.correct, rows.count), same, other
         )
 
     def _measure(self, rows: Rows, arms: _Arms, chosen: NDArray[np.bool_], scope: Scope) -> list[Measurement]:
         """Accuracies of both arms, gap and pull over the chosen images."""
-        strata = rows.strata(chosen, arms.same / self.trials, arms.other / self.trials, _pull(rows, arms) / self.trials)
+        strata = rows.strata(
+            chosen,
+            arms.same / self.trials,
+            arms.other / self.trials,
+            _pull(rows, arms, len(self.cohort.class_names)) / self.trials,
+        )
         seed, definition = self.cohort.seed, self.definition
         return [
             accuracy("swap_same_accuracy", definition, scope, [s[:, 0] for s in strata]),
@@ -167,7 +184,7 @@ class RegionSwapAudit:
             images = other.image[of_pair]
             asked = np.bincount(images, minlength=rows.count)
             right = np.bincount(images, weights=other.correct[of_pair], minlength=rows.count)
-            kept = asked > 0
+            kept = (asked > 0) & arms.asked
             stacked = np.stack([arms.same[kept] / self.trials, right[kept] / asked[kept]], axis=1)
             names = self.cohort.class_names
             scope: Scope = {"feature": feature, "class": names[label], "donor_class": names[donor]}
@@ -238,15 +255,12 @@ def _mask(sample: Sample, feature: str) -> Tensor:
     return sample.background if feature == BACKGROUND else sample.masks[feature]
 
 
-def _pull(rows: Rows, arms: _Arms) -> NDArray[np.float64]:
+def _pull(rows: Rows, arms: _Arms, classes: int) -> NDArray[np.float64]:
     """(images,) summed over trials: answered with the donor's class, minus that class's share under same donors."""
     same, other = arms.same_rows, arms.other_rows
-    classes = max(int(rows.labels.max(initial=0)), int(other.donor_label.max(initial=0))) + 1
     trials = np.bincount(same.image, minlength=rows.count).clip(1)
-    answered = np.bincount(
-        same.image[same.predicted >= 0] * classes + same.predicted[same.predicted >= 0].clip(0, classes - 1),
-        minlength=rows.count * classes,
-    )
+    known = same.predicted >= 0
+    answered = np.bincount(same.image[known] * classes + same.predicted[known], minlength=rows.count * classes)
     usual = answered[other.image * classes + other.donor_label] / trials[other.image]
     return other.per_image((other.predicted == other.donor_label) - usual, rows.count)
 

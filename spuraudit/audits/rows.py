@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spuraudit.audits.base import CLEAN
+from spuraudit.audits.base import BLANK_SHARE, CLEAN
+from spuraudit.errors import RunError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +37,8 @@ class Block:
     p_true: Floats
     p_plain: Floats
     energy: Floats
-    on_core: Floats
+    region_share: Floats
+    core_share: Floats
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -70,7 +72,18 @@ class Rows:
 
     @cached_property
     def _columns(self) -> dict[str, NDArray[np.generic]]:
-        numeric = ("trial", "label", "donor_label", "predicted", "output", "p_true", "p_plain", "energy", "on_core")
+        numeric = (
+            "trial",
+            "label",
+            "donor_label",
+            "predicted",
+            "output",
+            "p_true",
+            "p_plain",
+            "energy",
+            "region_share",
+            "core_share",
+        )
         columns = {name: self._table[name].to_numpy() for name in numeric}
         ids = self._table["image"].combine_chunks()
         where = np.array([self._index[name] for name in ids.dictionary.to_pylist()], dtype=np.int64)
@@ -87,19 +100,14 @@ class Rows:
         names = conditions.dictionary.to_pylist()
         return {name: order[bounds[i] : bounds[i + 1]] for i, name in enumerate(names)}
 
-    @property
-    def conditions(self) -> list[str]:
-        """Ids of the conditions that have rows."""
-        return [name for name, places in self._places.items() if len(places)]
-
-    @property
-    def total(self) -> int:
-        """Number of rows."""
-        return int(self._table.num_rows)
-
     def block(self, condition: str) -> Block:
         """The rows of one condition; empty arrays where there are none."""
         places = self._places.get(condition, np.zeros(0, dtype=np.int64))
+        asked = np.stack([self._columns["image"][places], self._columns["trial"][places]])
+        if (asked[:, 1:] == asked[:, :-1]).all(axis=0).any():
+            raise RunError(
+                f"The observations hold an answer twice under {condition!r}.", "Delete the run folder and scan again."
+            )
 
         def integers(name: str) -> Ints:
             return self._columns[name][places].astype(np.int64)
@@ -116,8 +124,16 @@ class Rows:
             p_true=reals("p_true"),
             p_plain=reals("p_plain"),
             energy=reals("energy"),
-            on_core=reals("on_core"),
+            region_share=reals("region_share"),
+            core_share=reals("core_share"),
         )
+
+    def blank(self, condition: str) -> NDArray[np.bool_]:
+        """(images,) asked under the condition, but its region is blank in the model's view of the image."""
+        block = self.block(condition)
+        found = np.zeros(self.count, dtype=bool)
+        found[block.image] = block.region_share < BLANK_SHARE
+        return found
 
     def answer(self, row: ImageRow, question: Question) -> Answer | None:
         """The answer to one question about one image, or None where it was not asked."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spuraudit.cli.stdout import printing
 from spuraudit.errors import EXIT_GATE_FAILED, EXIT_NOT_EVALUATED, EXIT_PASS, UsageError
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ def gate(
     verdict = judge(read_record(run), rules)
     file = resolve_run(run) / "verdict.json"
     write_bytes(file, to_json(verdict))
-    if not quiet:
-        print_verdict(verdict)
-    typer.echo(f"{headline(verdict)} {file}", err=True)
+    with printing():
+        if not quiet:
+            print_verdict(verdict)
+    print(f"{headline(verdict)} {file}", file=sys.stderr)
     raise typer.Exit(EXIT_CODES[verdict.outcome])
 
 
@@ -120,7 +122,7 @@ def _table(verdict: Verdict) -> Table:
 
 def _numbers(result: GateResult) -> tuple[str, str, str, str]:
     from spuraudit.gates import words
-    from spuraudit.gates.units import unit_of
+    from spuraudit.record.units import unit_of
 
     unit = unit_of(result.rule.metric)
     bound = "" if result.rule.bound == "point" else f"{result.rule.bound} "

@@ -42,11 +42,13 @@ def main(arguments: list[str]) -> int:
         _print_error("Interrupted.", "Run the same command again: a scan resumes where it stopped.")
         return EXIT_INTERRUPTED
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else EXIT_NOT_EVALUATED
-    except BrokenPipeError:
-        # The reader of stdout has gone (`| head`): not our failure, but nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_PASS
+        # Gates give their code to typer.Exit; a SystemExit comes from a library that lost its output.
+        return EXIT_PASS if stop.code in (None, 0) else EXIT_NOT_EVALUATED
+    except OSError as error:
+        _print_error(
+            f"{error.filename or 'Output'}: {error.strerror or error}.", "Check the path, its rights and space."
+        )
+        return EXIT_NOT_EVALUATED
     except Exception as error:
         if os.environ.get("SPURAUDIT_DEBUG"):
             traceback.print_exc()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from spuraudit.cli.stdout import printing
 from spuraudit.errors import EXIT_PASS
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def describe_model(model: ModelRecord) -> list[str]:
         f"Input  {geometry.width}x{geometry.height}{of('img_size')}, {geometry.interpolation}{of('interpolation')}, "
         f"crop {geometry.crop_pct:g} {geometry.crop_mode}{of('crop_pct')}, mean {triple(preprocess.mean)}{of('mean')}, "
         f"std {triple(preprocess.std)}{of('std')}",
+        *(f"Note   {note}" for note in model.notes),
     ]
 
 
@@ -65,9 +67,10 @@ def conclude(record: ScanRecord, run: Path, rules: Sequence[Rule], files: Sequen
     for file in files:
         write(run, file)
     point_last(run)
-    print_summary(record)
-    if verdict is not None and not quiet:
-        print_verdict(verdict)
+    with printing():
+        print_summary(record)
+        if verdict is not None and not quiet:
+            print_verdict(verdict)
     said = headline(verdict) if verdict else _suspects_line(record)
     print(f"{said} Report: {report}", file=sys.stderr)
     return code
@@ -103,6 +106,7 @@ def _console() -> Console:
 def _numbers_table(record: ScanRecord) -> object:
     from rich.box import SIMPLE
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=SIMPLE, pad_edge=False)
     for title, justify in (("", "left"), ("Value", "right"), ("95 % interval", "right"), ("n", "right"), ("", "left")):
@@ -110,7 +114,7 @@ def _numbers_table(record: ScanRecord) -> object:
     for metric, name in _KEY_METRICS:
         for measurement in record.measurements:
             if measurement.metric == metric and not set(measurement.scope) - {"sigma", "feature"}:
-                table.add_row(_titled(name, measurement), *_cells(measurement))
+                table.add_row(Text(_titled(name, measurement)), *_cells(measurement))
     return table
 
 
@@ -126,7 +130,7 @@ def _cells(measurement: Measurement) -> tuple[str, str, str, str]:
     if measurement.value is None:
         return "undefined", "-", str(measurement.n), measurement.reason or ""
     low, high = measurement.ci or (measurement.value, measurement.value)
-    note = "saturated: 1 by arithmetic" if "saturated" in measurement.flags else ""
+    note = f"saturated: {measurement.value:+.0f} by arithmetic" if "saturated" in measurement.flags else ""
     return shown(measurement.value), f"{shown(low)} to {shown(high)}", str(measurement.n), note
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spuraudit.cli.scan_options import audit_names, key_values, outputs, overrides, settings
+from spuraudit.cli.scan_options import audit_names, key_values, outputs, overrides, refuse_idle, settings
 from spuraudit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ def scan(
     clamp: Annotated[
         bool | None,
         typer.Option(
-            "--clamp/--no-clamp", help="Clamp noised pixels to [0, 1]. Default: yes.", rich_help_panel=_METHOD
+            "--clamp/--no-clamp",
+            help="Noise audit: clamp noised pixels to [0, 1]. Default: yes.",
+            rich_help_panel=_METHOD,
         ),
     ] = None,
     swap_trials: Annotated[
@@ -213,8 +215,7 @@ def scan(
 
     file = _config(config)
     rules = collect_rules(rule or [], config, None)
-    chosen = settings(
-        file,
+    given = dict(
         split=split,
         limit=limit,
         answers=answers,
@@ -233,6 +234,7 @@ def scan(
         source_classes=tuple(source_class) if source_class else None,
         seed=seed,
     )
+    chosen = settings(file, **given)
     folder, files = outputs(output or [])
     model_spec = _given(model, file.model if file else None, "MODEL", "model.pt")
     data_spec = _given(data, file.data if file else None, "--data DATA", "--data my_dataset")
@@ -260,6 +262,7 @@ def scan(
     if not quiet:
         _introduce(loaded)
     prepared = prepare_scan(loaded, dataset, chosen, Machine(batch_size, workers), progress)
+    refuse_idle(given, prepared.audits)
     run = folder or _default_folder(prepared)
     record = execute(prepared, run, argv=sys.argv[1:], progress=progress)
     raise typer.Exit(conclude(record, run, rules, files, quiet=quiet))

@@ -8,11 +8,27 @@ from typing import TYPE_CHECKING, Any
 from spuraudit.errors import ConfigError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from spuraudit.gates.config import Config
     from spuraudit.models.preprocess import PreprocessOverrides
     from spuraudit.record.settings import ScanSettings
+
+#: Options that reach only some audits: setting -> (flag, audits). The others reach every scan.
+OWNERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "sigmas": ("--sigma", ("noise", "feature_drop")),
+    "trials": ("--trials", ("noise", "feature_drop")),
+    "spurious_region": ("--spurious-region", ("noise",)),
+    "clamp": ("--clamp/--no-clamp", ("noise",)),
+    "swap_trials": ("--swap-trials", ("region_swap",)),
+    "patch": ("--patch", ("patch_swap",)),
+    "patch_sources": ("--sources", ("patch_swap",)),
+    "patch_targets": ("--targets", ("patch_swap",)),
+    "passes": ("--passes", ("patch_swap",)),
+    "dropout_rate": ("--dropout-rate", ("patch_swap",)),
+    "source_classes": ("--source-class", ("patch_swap",)),
+}
 
 #: Keys of the config's `audits:` mapping, by audit, and the setting each one is.
 CONFIG_KEYS: dict[str, dict[str, str]] = {
@@ -23,7 +39,7 @@ CONFIG_KEYS: dict[str, dict[str, str]] = {
         "spurious_region": "spurious_region",
         "clamp": "clamp",
     },
-    "feature_drop": {"sigma": "sigmas", "trials": "trials"},
+    "feature_drop": {},  # sigma and trials are the noise audit's
     "region_swap": {"trials": "swap_trials"},
     "patch_swap": {
         "patch": "patch",
@@ -42,25 +58,38 @@ def settings(config: Config | None, **given: Any) -> ScanSettings:
 
     from spuraudit.record.settings import ScanSettings
 
-    values: dict[str, Any] = {}
-    if config is not None:
-        values.update(_from_config(config))
+    def wrong(error: ValidationError) -> str:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        return f"{OWNERS.get(name, (f'--{name}',))[0]}: {first['msg']} (given: {first['input']!r})."
+
+    values: dict[str, Any] = _from_config(config) if config is not None else {}
+    try:
+        ScanSettings(**values)
+    except ValidationError as error:
+        raise ConfigError(f"{config.file if config else ''}: {wrong(error)}", "See spuraudit scan --help.") from error
     values.update({name: value for name, value in given.items() if value is not None})
     try:
         return ScanSettings(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]).replace("_", "-")
-        raise UsageError(
-            f"--{name}: {first['msg']} (given: {first['input']!r}).", "See spuraudit scan --help."
-        ) from error
+        raise UsageError(wrong(error), "See spuraudit scan --help.") from error
+
+
+def refuse_idle(given: dict[str, Any], audits: Collection[str]) -> None:
+    """Raise UsageError for an option that none of the audits to be run would read."""
+    for name, (flag, owners) in OWNERS.items():
+        if given.get(name) is not None and not set(owners) & set(audits):
+            raise UsageError(
+                f"{flag} has no effect: it belongs to {' and '.join(owners)}, which this scan does not run.",
+                f"Add --audits {','.join([*audits, owners[0]])}, or leave the option out.",
+            )
 
 
 def _from_config(config: Config) -> dict[str, Any]:
     values: dict[str, Any] = {} if config.seed is None else {"seed": config.seed}
     if config.audits is None:
         return values
-    values["audits"] = tuple(config.audits)
+    values["audits"] = tuple(config.audits) or None
     for audit, parameters in config.audits.items():
         if audit not in CONFIG_KEYS:
             hint = did_you_mean(audit, CONFIG_KEYS) or f"Known: {', '.join(CONFIG_KEYS)}."
@@ -124,8 +153,13 @@ def key_values(pairs: list[str]) -> dict[str, Any]:
             raise UsageError(
                 f"--model-kwargs {pair!r}: expected KEY=VALUE.", "For example --model-kwargs pad_type=same"
             )
-        # `none` takes an argument of the checkpoint away; YAML itself knows only `null`.
-        values[key] = None if value.lower() == "none" else yaml.safe_load(value)
+        try:
+            # `none` takes an argument of the checkpoint away; YAML itself knows only `null`.
+            values[key] = None if value.lower() == "none" else yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--model-kwargs {pair!r}: not a value.", "Numbers, words, [1, 2, 3] or none.") from error
+        if isinstance(values[key], dict):
+            raise UsageError(f"--model-kwargs {pair!r}: a mapping is not supported.", "Numbers, words or [1, 2, 3].")
     return values
 
 

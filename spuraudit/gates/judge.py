@@ -8,7 +8,7 @@ from spuraudit.errors import ConfigError, UsageError
 from spuraudit.gates import words
 from spuraudit.gates.matching import matches, nothing_matched
 from spuraudit.gates.rules import GRAMMAR, check_rule, format_rule
-from spuraudit.gates.units import unit_of
+from spuraudit.record.units import unit_of
 from spuraudit.record.verdict import GateResult, Outcome, Rule, Verdict
 
 if TYPE_CHECKING:

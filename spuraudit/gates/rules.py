@@ -17,7 +17,7 @@ import re
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from spuraudit.errors import ConfigError, did_you_mean
-from spuraudit.gates.units import lowest
+from spuraudit.record.units import lowest
 from spuraudit.record.verdict import Rule
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spuraudit.gates.rules import format_scope
-from spuraudit.gates.units import unit_of
+from spuraudit.record.units import unit_of
 
 if TYPE_CHECKING:
-    from spuraudit.gates.units import Unit
     from spuraudit.record.scan import Measurement
+    from spuraudit.record.units import Unit
     from spuraudit.record.verdict import Rule
 
 _PERCENT: dict[str, str] = {"proportion": " %", "difference": " points"}

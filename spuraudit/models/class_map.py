@@ -46,15 +46,6 @@ class ClassMap:
         """Whether output k is class k and there are no others."""
         return self.outputs == tuple((index,) for index in range(self.num_outputs))
 
-    @property
-    def chance(self) -> float:
-        """Largest probability of being right without looking, on a set with equally many images of each class: 1 / K.
-
-        Always answering one class is right for 1 / K of the images. Drawing outputs at random is never better: it is
-        right with the mean share of outputs that a class owns, which is at most 1 / K.
-        """
-        return 1.0 / len(self.outputs)
-
     def answer(self, logits: Tensor) -> Answers:
         """(B, num_outputs) -> predicted class, strongest output, class probabilities; each row by itself.
 

@@ -251,10 +251,11 @@ def _finish(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         num_classes=0,
         preprocess=preprocess,
+        notes=list(notes),
         **identity,
     )
     outputs = _outputs(Model(network=network, record=draft, device=device))
-    return Model(network, draft.model_copy(update={"num_classes": outputs}), device, notes)
+    return Model(network, draft.model_copy(update={"num_classes": outputs}), device)
 
 
 def _outputs(model: Model) -> int:

@@ -24,8 +24,6 @@ class Model:
     network: nn.Module
     record: ModelRecord
     device: torch.device
-    #: What loading found or decided that a reader should know, one sentence each.
-    notes: tuple[str, ...] = ()
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) float32 RGB in [0, 1] (noise without clamp may leave it) -> the network's input."""

@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,18 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _cannot_write(path, error) from error
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _cannot_write(path, error) from error
+        raise
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a killed `write_bytes` left directly in a folder."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def _cannot_write(path: Path, error: OSError) -> RunError:
@@ -77,11 +87,13 @@ def point_last(run: Path) -> None:
     ours = pointer.is_symlink() or not pointer.exists() or _pointed(pointer) is not None
     if run.name == pointer.name or not ours:
         return
-    pointer.unlink(missing_ok=True)
-    try:
-        pointer.symlink_to(run.name, target_is_directory=True)
-    except OSError:
-        write_bytes(pointer, run.name.encode())
+    # A convenience: where the folder above cannot be written to, the run is no worse without it.
+    with suppress(OSError, RunError):
+        pointer.unlink(missing_ok=True)
+        try:
+            pointer.symlink_to(run.name, target_is_directory=True)
+        except OSError:
+            write_bytes(pointer, run.name.encode())
 
 
 def _pointed(pointer: Path) -> Path | None:
@@ -94,24 +106,24 @@ def _pointed(pointer: Path) -> Path | None:
 
 
 def resolve_run(run: Path) -> Path:
-    """The folder that a run path means: itself, that of a record file, or the one a `last` file names.
+    """The folder that a run path means: itself, that of its scan.json, or the one a `last` file names.
 
     Raises RunError for any other file.
     """
     if not run.is_file():
         return run
-    if run.suffix == ".json":
+    if run.name == "scan.json":
         return run.parent
     folder = _pointed(run)
     if folder is None:
-        raise RunError(f"{run}: not a run folder, a record or a pointer to one.", "Give a folder that a scan wrote.")
+        raise RunError(f"{run}: not a run folder.", "Give a folder that a scan wrote.")
     return folder
 
 
 def read_record(run: Path) -> ScanRecord:
-    """The record of a finished run: `run` is its folder, a record file or a `last` pointer. Raises RunError."""
-    file = run if run.is_file() and run.suffix == ".json" else resolve_run(run) / "scan.json"
-    run = file.parent
+    """The record of a finished run: `run` is its folder, its scan.json or a `last` pointer. Raises RunError."""
+    run = resolve_run(run)
+    file = run / "scan.json"
     if not file.is_file():
         if (run / "plan.json").is_file():
             raise RunError(

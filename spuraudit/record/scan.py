@@ -16,6 +16,7 @@ from spuraudit.record.geometry import Preprocess
 
 SCHEMA_VERSION = "1.0"
 
+Scalar = str | int | float | bool | None
 Scope = dict[str, str | int | float]
 Role = Literal["core", "spurious", "background", "unnamed"]
 
@@ -49,11 +50,12 @@ class ModelRecord(Part):
     size_bytes: int | None = None
     arch: str
     arch_origin: str = Field(description="'--arch', 'checkpoint' or 'name'.")
-    kwargs: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    kwargs: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     parameters: int
     num_classes: int = Field(description="Number of outputs.")
     preprocess: Preprocess
     precision: Literal["fp32"] = "fp32"
+    notes: list[str] = Field(default_factory=list, description="What a reader must know of how it was loaded.")
 
 
 class ClassRecord(Part):
@@ -90,14 +92,6 @@ class DataRecord(Part):
     groups: list[str] = Field(default_factory=list)
     licence: str | None = None
     notes: list[str] = Field(default_factory=list)
-
-
-class Definition(Part):
-    """What a number means. Numbers with different definition ids are never compared."""
-
-    text: str
-    unit: Literal["proportion", "difference", "rcs", "probability"]
-    higher_is_better: bool | None = None
 
 
 class Measurement(Part):
@@ -233,7 +227,7 @@ class ScanRecord(Part):
     model: ModelRecord
     data: DataRecord
     audits: list[AuditRecord]
-    definitions: dict[str, Definition]
+    definitions: dict[str, str] = Field(description="What the numbers of each definition id are, in words.")
     measurements: list[Measurement]
     findings: list[Finding] = Field(description="Ranked; suspected ones first, then by the lower end of effect_ci.")
     exclusions: list[Exclusion] = Field(default_factory=list)

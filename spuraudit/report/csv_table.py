@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from spuraudit.record.units import unit_of
+
 if TYPE_CHECKING:
     from spuraudit.record.scan import ScanRecord
 
@@ -55,14 +57,13 @@ def csv_text(record: ScanRecord) -> str:
         "data_fingerprint": record.data.fingerprint,
     }
     for item in record.measurements:
-        definition = record.definitions.get(item.definition)
         writer.writerow(
             {
                 **common,
                 **{key: item.scope.get(key) for key in SCOPE},
                 "metric": item.metric,
                 "definition": item.definition,
-                "unit": definition.unit if definition else None,
+                "unit": unit_of(item.metric),
                 "value": item.value,
                 "n": item.n,
                 "ci_low": item.ci[0] if item.ci else None,

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spuraudit.record.units import unit_of
+
 if TYPE_CHECKING:
     from spuraudit.record.scan import Measurement
 
 NARROW = "\u202f"  # no-break, narrow: between a number and its unit
 MINUS = "\u2212"
 NONE = "\u2013"
-
-_UNITS = {
-    "rcs": "rcs",
-    "rcs_images": "rcs",
-    "patch_certainty": "probability",
-    "patch_certainty_unperturbed": "probability",
-    "patch_drop": "probability",
-}
 
 
 def signed(text: str) -> str:
@@ -45,14 +39,6 @@ def points(value: float | None, digits: int = 1) -> str:
 def pts(value: float | None, digits: int = 1) -> str:
     """A difference of proportions for a table whose head says points: '46.0'."""
     return NONE if value is None else plain(value * 100, digits)
-
-
-def unit_of(metric: str) -> str:
-    """'proportion', 'difference', 'rcs' or 'probability', by the name of a metric."""
-    base = metric.removesuffix("_images")
-    if metric in _UNITS:
-        return _UNITS[metric]
-    return "difference" if base.endswith(("_drop", "_gap", "_pull", "_excess")) else "proportion"
 
 
 def value_of(metric: str, value: float | None) -> str:

@@ -106,8 +106,10 @@ class Asker:
             row["p_sd"], row["p_plain"] = sd, single
 
     def _blank_rows(self, sample: Sample, questions: Sequence[Question], shown: Shown) -> list[Row]:
-        energies = shown.energy.tolist() if shown.energy is not None else [None] * len(questions)
-        cores = shown.on_core.tolist() if shown.on_core is not None else [None] * len(questions)
+        facts = [
+            values.tolist() if values is not None else [None] * len(questions)
+            for values in (shown.energy, shown.region_share, shown.core_share)
+        ]
         return [
             {
                 "image": sample.row.id,
@@ -118,9 +120,10 @@ class Asker:
                 "donor": question.donor,
                 "donor_label": question.donor_label,
                 "energy": energy,
-                "on_core": core,
+                "region_share": region_share,
+                "core_share": core_share,
             }
-            for question, energy, core in zip(questions, energies, cores, strict=True)
+            for question, energy, region_share, core_share in zip(questions, *facts, strict=True)
         ]
 
 

@@ -40,10 +40,16 @@ class ChanceCheck(NamedTuple):
         return self.low <= self.chance
 
 
-def chance_check(correct: NDArray[np.bool_], labels: NDArray[np.int64], chance: float) -> ChanceCheck:
-    """Clean answers of some images against chance; every class weighs the same."""
-    strata = [correct[labels == label].astype(float) for label in np.unique(labels)]
-    estimate = mean_accuracy(strata)
+def chance_check(correct: NDArray[np.bool_], labels: NDArray[np.int64], class_map: ClassMap) -> ChanceCheck:
+    """Clean answers of some images against chance; every class among them weighs the same.
+
+    Chance: always answering one of the classes that are there. With a single class that proves nothing, and a random
+    answer among all outputs is the bar.
+    """
+    present = np.unique(labels)
+    estimate = mean_accuracy([correct[labels == label].astype(float) for label in present])
+    random = 1 / (class_map.num_outputs if class_map.answers == "all" else sum(map(len, class_map.outputs)))
+    chance = 1 / len(present) if len(present) > 1 else random
     return ChanceCheck(estimate.value, estimate.low, estimate.high, chance, len(correct))
 
 

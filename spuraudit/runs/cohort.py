@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def choose_split(dataset: Dataset, wanted: str | None) -> str | None:
-    """The audited split: the wanted one, else the dataset's default, else test, else val, else everything."""
+    """The audited split: the wanted one, else the dataset's default, else test or val; None without splits."""
     if wanted is not None:
         if wanted not in dataset.splits:
             known = ", ".join(dataset.splits) or "none: the dataset has no splits"
@@ -25,15 +25,25 @@ def choose_split(dataset: Dataset, wanted: str | None) -> str | None:
                 did_you_mean(wanted, dataset.splits) or "Choose one of them with --split.",
             )
         return wanted
-    for name in (dataset.default_split, "test", "val"):
+    for name in (dataset.default_split, "test", "val", "valid", "validation"):
         if name is not None and name in dataset.splits:
             return name
+    if dataset.splits:
+        raise DataError(
+            f"{dataset.name} has the splits {', '.join(dataset.splits)}, and none of them is test or val.",
+            "Say which one to audit with --split.",
+        )
     return None
 
 
-def choose_donor_split(dataset: Dataset) -> str | None:
-    """`train` where the dataset has one: the model learnt its shortcuts there. None: the audited images."""
-    return "train" if "train" in dataset.splits else None
+def choose_donor_split(dataset: Dataset, audited: Sequence[ImageRow]) -> str | None:
+    """`train` where the dataset has one: the model learnt its shortcuts there. None: the audited images.
+
+    A train split without the core masks that the audited images have cannot lend its surroundings.
+    """
+    masked = any(row.has_core for row in audited)
+    rows = dataset.in_split("train") if "train" in dataset.splits else ()
+    return "train" if any(row.has_core for row in rows) or (rows and not masked) else None
 
 
 def limited(rows: Sequence[ImageRow], limit: int | None) -> tuple[ImageRow, ...]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from spuraudit.models.paper_cnn import PaperCNN
 from spuraudit.record.settings import ScanSettings
+from spuraudit.runs.progress import stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,15 +124,14 @@ def _train(x: torch.Tensor, y: torch.Tensor, seed: int, progress: Progress) -> P
         network = PaperCNN(num_classes=len(NAMES), **ARCHITECTURE).train()
         optimiser = torch.optim.Adam(network.parameters(), lr=RATE)
         schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.85)
-        progress.begin("Training", EPOCHS, "epochs")
-        for _ in range(EPOCHS):
-            order = torch.randperm(len(y))
-            for start in range(0, len(y), BATCH):
-                chosen = order[start : start + BATCH]
-                optimiser.zero_grad()
-                torch.autograd.backward(F.cross_entropy(network(x[chosen]), y[chosen]))
-                optimiser.step()
-            schedule.step()
-            progress.advance(1)
-        progress.end()
+        with stage(progress, "Training", EPOCHS, "epochs"):
+            for _ in range(EPOCHS):
+                order = torch.randperm(len(y))
+                for start in range(0, len(y), BATCH):
+                    chosen = order[start : start + BATCH]
+                    optimiser.zero_grad()
+                    torch.autograd.backward(F.cross_entropy(network(x[chosen]), y[chosen]))
+                    optimiser.step()
+                schedule.step()
+                progress.advance(1)
     return network.eval()

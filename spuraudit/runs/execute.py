@@ -13,15 +13,15 @@ from spuraudit.audits.base import Exhibiting, Summary
 from spuraudit.audits.findings import rank
 from spuraudit.audits.noise import clean_summary
 from spuraudit.audits.rows import Rows
-from spuraudit.errors import RunError
-from spuraudit.record.folder import to_json, write_bytes
+from spuraudit.errors import RunError, SpurauditError
+from spuraudit.record.folder import remove_temporaries, to_json, write_bytes
 from spuraudit.record.observations import read_parts, write_part
 from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.asking import Asker
 from spuraudit.runs.exhibits import draw_exhibits
 from spuraudit.runs.plan import Plan
 from spuraudit.runs.prepare import prepare_scan
-from spuraudit.runs.progress import Progress, Silent
+from spuraudit.runs.progress import Progress, Silent, stage
 from spuraudit.runs.recording import Execution, assemble
 
 if TYPE_CHECKING:
@@ -48,7 +48,11 @@ def execute(scan: Scan, run: Path, *, argv: Sequence[str] = (), progress: Progre
     todo = [shard for shard in shards if not shard.is_done(run)]
     if len(todo) < len(shards):
         progress.say(f"Resuming: {len(shards) - len(todo)} of {len(shards)} parts are already there.")
-    _ask(scan, todo, run, progress)
+    try:
+        _ask(scan, todo, run, progress)
+    except SpurauditError:
+        _leave_nothing_half(run, shards)
+        raise
     rows = Rows(read_parts([shard.part(run) for shard in shards]), scan.cohort.rows)
     summaries = _summarise(scan, rows)
     findings = rank(finding for summary in summaries for finding in summary.findings)
@@ -75,20 +79,31 @@ def scan(model: Model, dataset: Dataset, run: Path | str, settings: ScanSettings
 
 
 def _claim(run: Path, plan: Plan) -> None:
-    """Write the plan, or see that the folder's plan is this one. A finished record of the plan is made anew."""
+    """Write the plan, or see that the folder's plan is this one."""
     file = run / "plan.json"
     content = to_json(plan)
     if file.is_file():
         if file.read_bytes() == content:
-            (run / "scan.json").unlink(missing_ok=True)
             return
         raise RunError(
             f"{run}: holds a run of another plan (other model, data, settings or version of spuraudit).",
             "Choose another folder with -o, or delete this one.",
         )
-    if run.is_dir() and any(run.iterdir()):
-        raise RunError(f"{run}: not empty, and not a run of spuraudit.", "Choose another folder with -o.")
+    if run.is_dir():
+        remove_temporaries(run)
+        if any(run.iterdir()):
+            raise RunError(f"{run}: not empty, and not a run of spuraudit.", "Choose another folder with -o.")
     write_bytes(file, content)
+
+
+def _leave_nothing_half(run: Path, shards: Sequence[Shard]) -> None:
+    """After bad input, a run without any finished part leaves no trace; finished parts wait for a resume."""
+    if any(shard.part(run).exists() for shard in shards):
+        return
+    (run / "plan.json").unlink(missing_ok=True)
+    for folder in (run / "observations", run):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _ask(scan: Scan, todo: Sequence[Shard], run: Path, progress: Progress) -> None:
@@ -102,15 +117,14 @@ def _ask(scan: Scan, todo: Sequence[Shard], run: Path, progress: Progress) -> No
                 asked = (question for audit in audits for question in audit.questions(row))
                 yield row, sorted({question.donor for question in asked if question.donor is not None})
 
-    progress.begin("Scanning", sum(len(shard.rows) for shard in todo), "images")
-    with scan.loader() as loader:
+    images = sum(len(shard.rows) for shard in todo)
+    with stage(progress, "Scanning", images, "images"), scan.loader() as loader:
         samples = loader.load(wanted())
         for shard in todo:
             for _ in shard.rows:
                 asker.ask(next(samples), audits)
                 progress.advance(1)
             write_part(shard.part(run), asker.finish())
-    progress.end()
 
 
 def _summarise(scan: Scan, rows: Rows) -> list[Summary]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from spuraudit import __version__
-from spuraudit.audits.base import Audit, Cohort
-from spuraudit.audits.catalogue import CATALOGUE
+from spuraudit.audits.base import BACKGROUND, Audit, Cohort
+from spuraudit.audits.catalogue import make_audit
 from spuraudit.audits.patch_swap import PatchSwapAudit
 from spuraudit.data.fingerprint import fingerprint
 from spuraudit.data.geometry import geometry_for
@@ -25,7 +26,7 @@ from spuraudit.runs.chance import PROBE_IMAGES, ChanceCheck, chance_check, refus
 from spuraudit.runs.cohort import choose_donor_split, choose_split, ids_sha256, limited
 from spuraudit.runs.loader import Loader
 from spuraudit.runs.plan import Plan
-from spuraudit.runs.progress import Progress, Silent
+from spuraudit.runs.progress import Progress, Silent, stage
 from spuraudit.runs.shards import Shard, make_shards
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Scan:
     chance: ChanceCheck
     machine: Machine = field(default_factory=Machine)
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """What the numbers depend on."""
         return Plan(
@@ -74,7 +75,7 @@ class Scan:
             settings=self.settings,
         )
 
-    @property
+    @cached_property
     def shards(self) -> list[Shard]:
         """The units of work."""
         return make_shards(self.cohort.rows, list(self.audits.values()))
@@ -106,8 +107,13 @@ def prepare_scan(
     in_split = dataset.in_split(split)
     if not in_split:
         raise DataError(f"{dataset.origin or dataset.name}: no image to audit.", "Run `spuraudit data check`.")
+    if any(feature.name == BACKGROUND for feature in dataset.features):
+        raise DataError(
+            f"{dataset.origin or dataset.name}: a feature is named {BACKGROUND!r}, which means what no mask covers.",
+            "Give the feature another name, such as 'backdrop'.",
+        )
     _check_source_classes(settings, names)
-    donor_split = choose_donor_split(dataset)
+    donor_split = choose_donor_split(dataset, in_split)
     cohort = Cohort(
         dataset=dataset,
         rows=limited(in_split, settings.limit),
@@ -139,38 +145,39 @@ def _check_source_classes(settings: ScanSettings, names: Sequence[str]) -> None:
 
 def _choose_audits(cohort: Cohort, settings: ScanSettings) -> tuple[dict[AuditName, Audit], tuple[AuditRecord, ...]]:
     """The audits to run, and those that are not, each with the reason."""
-    missing = {name: CATALOGUE[name].missing(cohort) for name in AUDIT_NAMES}
-    for name in settings.audits or ():
-        if missing[name] is not None:
-            raise DataError(f"The {name} audit cannot run: {missing[name]}", "Leave it out of --audits, or add masks.")
+    made = {name: make_audit(name, cohort, settings) for name in AUDIT_NAMES}
     wanted = settings.audits
     if wanted is None:
-        with_masks = tuple(n for n in AUDIT_NAMES if n != "patch_swap" and missing[n] is None)
+        with_masks = tuple(n for n in AUDIT_NAMES if n != "patch_swap" and not isinstance(made[n], str))
         wanted = with_masks or ("patch_swap",)
-    if not wanted or missing[wanted[0]] is not None:
-        raise DataError(f"No audit can run: {missing['patch_swap']}", "Give a dataset with masks, or with two classes.")
+    for name in wanted:
+        if isinstance(made[name], str):
+            raise DataError(f"The {name} audit cannot run: {made[name]}", "Leave it out of --audits, or add masks.")
+    chosen = {name: audit for name, audit in made.items() if name in wanted and not isinstance(audit, str)}
     skipped = tuple(
-        AuditRecord(name=name, status="skipped", reason=missing[name] or f"Not asked for: add --audits {name}.")
-        for name in AUDIT_NAMES
+        AuditRecord(
+            name=name,
+            status="skipped",
+            reason=reason if isinstance(reason, str) else f"Not asked for: add --audits {name}.",
+        )
+        for name, reason in made.items()
         if name not in wanted
     )
-    return {name: CATALOGUE[name].make(cohort, settings) for name in AUDIT_NAMES if name in wanted}, skipped
+    return chosen, skipped
 
 
 def _probe(scan: Scan, progress: Progress) -> ChanceCheck:
     """Clean accuracy of some images, evenly over classes."""
     rows = limited(scan.cohort.rows, PROBE_IMAGES)
     asker = Asker(scan.model, scan.class_map, scan.machine.batch_size)
-    progress.begin("Checking clean accuracy", len(rows), "images")
-    with scan.loader() as loader:
+    with stage(progress, "Checking clean accuracy", len(rows), "images"), scan.loader() as loader:
         for loaded in loader.load((row, ()) for row in rows):
             asker.ask(loaded, ())
             progress.advance(1)
     answers = asker.finish()
-    progress.end()
     labels = np.array([row["label"] for row in answers])
     correct = np.array([row["predicted"] for row in answers]) == labels
-    return chance_check(correct, labels, scan.class_map.chance)
+    return chance_check(correct, labels, scan.class_map)
 
 
 def _with_dropout(scan: Scan) -> Scan:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Progress(Protocol):
@@ -23,6 +27,16 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """One line that a person should read."""
         ...
+
+
+@contextmanager
+def stage(progress: Progress, what: str, total: int, unit: str) -> Iterator[None]:
+    """A stage that ends also where it fails: a bar must not outlive it."""
+    progress.begin(what, total, unit)
+    try:
+        yield
+    finally:
+        progress.end()
 
 
 class Silent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -69,7 +70,7 @@ def assemble(
         definitions=definitions,
         measurements=[m for summary in summaries for m in summary.measurements],
         findings=findings,
-        exclusions=_exclusions(scan),
+        exclusions=[e for summary in summaries for e in summary.exclusions] + _left_out(scan),
         warnings=_notices(scan),
         environment=_environment(str(scan.model.device)),
         observations=[
@@ -81,8 +82,12 @@ def assemble(
 
 def _without_folders(argument: str) -> str:
     """Records travel: no folder of this machine goes along."""
-    name, sign, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
-    return name + sign + (Path(value).name if os.sep in value else value)
+    if os.sep not in argument:
+        return argument
+    name, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    if argument.startswith("-o"):
+        name, value = "-o", argument[2:]
+    return name + sign + Path(value).name
 
 
 def _data(scan: Scan, plan: Plan) -> DataRecord:
@@ -127,20 +132,9 @@ def _data(scan: Scan, plan: Plan) -> DataRecord:
     )
 
 
-def _exclusions(scan: Scan) -> list[Exclusion]:
-    """Images that are in the split and not behind the mask-based numbers, and what the layout left out."""
-    found = []
-    unmasked = [row.id for row in scan.cohort.rows if not row.has_core]
-    if unmasked and len(unmasked) < len(scan.cohort.rows):
-        found.append(
-            Exclusion(
-                reason="No core mask: not in the noise and region-swap audits.", n=len(unmasked), examples=unmasked[:5]
-            )
-        )
-    for reason, count in scan.dataset.left_out.items():
-        if count:
-            found.append(Exclusion(reason=reason, n=count, examples=[]))
-    return found
+def _left_out(scan: Scan) -> list[Exclusion]:
+    """What the dataset's layout left out before anything was asked."""
+    return [Exclusion(reason=reason, n=n, examples=[]) for reason, n in scan.dataset.left_out.items() if n]
 
 
 def _notices(scan: Scan) -> list[Notice]:
@@ -152,18 +146,15 @@ def _notices(scan: Scan) -> list[Notice]:
     if len(scan.cohort.rows) < scan.available:
         text = f"Only {len(scan.cohort.rows)} of {scan.available} images were audited (--limit)."
         found.append(Notice(code="SPA002", text=text))
-    small = [info.name for info in scan.dataset.classes if 0 < _count(scan, info.index) < 20]
+    counts = Counter(row.label for row in scan.cohort.rows)
+    small = [info.name for info in scan.dataset.classes if counts[info.index] < 20]
     if small:
         listed = ", ".join(small[:5]) + (", ..." if len(small) > 5 else "")
-        found.append(Notice(code="SPA003", text=f"{len(small)} classes have fewer than 20 images: {listed}."))
+        found.append(Notice(code="SPA003", text=f"Fewer than 20 audited images: {listed} ({len(small)} classes)."))
     if "region_swap" in scan.audits and scan.cohort.donor_split is None:
-        text = "The dataset has no train split: donors of the region swap are the audited images themselves."
+        text = "No train split with core masks: donors of the region swap are the audited images themselves."
         found.append(Notice(code="SPA004", text=text))
     return found
-
-
-def _count(scan: Scan, label: int) -> int:
-    return sum(row.label == label for row in scan.cohort.rows)
 
 
 def _environment(device: str) -> Environment:

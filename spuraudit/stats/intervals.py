@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Floats = NDArray[np.float64]
 
@@ -111,15 +111,21 @@ def percentile(replicates: Floats, value: float, method: str) -> Estimate:
     return Estimate(value, min(float(low), value), max(float(high), value), method)
 
 
-def bootstrap(strata: Sequence[Floats], statistic: Callable[[Floats], Floats], seed: int) -> Estimate:
-    """Interval of `statistic` of class-averaged means.
+def mean_interval(strata: Sequence[Floats], bounds: tuple[float, float], seed: int) -> Estimate:
+    """Mean over classes of the mean over images of real values within `bounds`, such as paired differences.
 
-    `statistic` maps (r, k) means to (r,) values. The estimate is the statistic of the observed means.
+    `strata`: per class one value per image (n,). Bootstrap over images within classes. Where no class shows any
+    spread, resampling has none either, which is not certainty: at most a share u = 1 - 0.025^(1/n) of images may
+    differ unseen (Clopper-Pearson for 0 of n), by as much as the bounds allow.
     """
-    observed = np.mean([scores.mean(axis=0) for scores in strata], axis=0)
-    value = float(statistic(observed[None, :])[0])
+    value = float(np.mean([values.mean() for values in strata]))
+    if all(np.ptp(values) == 0 for values in strata):
+        unseen = 1 - ((1 - LEVEL) / 2) ** (1 / sum(len(values) for values in strata))
+        low, high = (value + unseen * (bound - value) for bound in bounds)
+        return Estimate(value, low, high, "no spread: unseen share of images, Clopper-Pearson")
+    replicates = bootstrap_means([values[:, None] for values in strata], seed)[:, 0]
     method = f"bootstrap over images{', by class' if len(strata) > 1 else ''} ({RESAMPLES})"
-    return percentile(statistic(bootstrap_means(strata, seed)), value, method)
+    return percentile(replicates, value, method)
 
 
 def jeffreys_pairs(strata: Sequence[Floats], seed: int, resamples: int = RESAMPLES) -> Floats:

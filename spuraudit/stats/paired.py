@@ -41,18 +41,3 @@ def sign_flip(differences: NDArray[np.int64]) -> float:
         weights = moved
     tail = weights[: reach - observed + 1].sum() + weights[reach + observed :].sum()
     return float(min(1.0, max(SMALLEST, tail))) if observed else 1.0
-
-
-def sign_flip_real(differences: NDArray[np.float64], seed: int, draws: int = 9999) -> float:
-    """Two-sided Monte-Carlo sign-flip p for real-valued paired differences (probabilities). Smallest: 1/(draws+1)."""
-    kept = differences[differences != 0]
-    if not len(kept):
-        return 1.0
-    rng = np.random.Generator(np.random.Philox(seed))
-    observed = abs(kept.sum()) - 1e-12
-    beyond = 0
-    for start in range(0, draws, 1000):
-        size = min(1000, draws - start)
-        signs = rng.integers(0, 2, size=(size, len(kept)), dtype=np.int8) * 2 - 1
-        beyond += int((np.abs(signs @ kept) >= observed).sum())
-    return (beyond + 1) / (draws + 1)

@@ -133,7 +133,7 @@ def test_numbers_equal_plain_loops_over_the_rows(tmp_path: Path) -> None:
 
 
 def test_the_pull_counts_only_what_same_class_donors_do_not_do_too(tmp_path: Path) -> None:
-    """A network that always answers class 0: other donors of class 0 get "their" answer, and so do same-class donors."""
+    """A network that always answers class 0: other donors of class 0 get "their" answer, and so do same-class ones."""
     data = toys.draw(tmp_path / "data")
     done = toys.scan(toys.Constant(), data, tmp_path / "run", allow_chance=True, **SWAP)
     assert done.value("swap_gap", feature="background") == 0

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import toys
 import torch
+import toys
 import yaml
 
 from spuraudit.cli.main import main

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -86,9 +87,7 @@ def stop_after_one_more_part(run: Path, number: signal.Signals) -> Stop:
 def stops(folder: Path) -> dict[str, Stop]:
     """SIGKILL, then Ctrl-C, then SIGTERM: each call goes on where the one before stopped."""
     run = folder / "stopped"
-    return {
-        name: stop_after_one_more_part(run, getattr(signal, name)) for name in ("SIGKILL", "SIGINT", "SIGTERM")
-    }
+    return {name: stop_after_one_more_part(run, getattr(signal, name)) for name in ("SIGKILL", "SIGINT", "SIGTERM")}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +119,7 @@ def test_an_interrupted_scan_exits_with_130_and_says_how_to_go_on(stops: dict[st
 
 def test_every_call_goes_on_after_the_parts_of_the_last(stops: dict[str, Stop], resumed: Path) -> None:
     chain = [*(stop.parts for stop in stops.values()), modified(resumed)]
-    for earlier, later in zip(chain, chain[1:], strict=False):
+    for earlier, later in itertools.pairwise(chain):
         assert len(earlier) < len(later)
         assert {name: later[name] for name in earlier} == earlier  # not written again
     said = f"Resuming: {len(stops['SIGKILL'].parts)} of {len(modified(resumed))} parts are already there."
@@ -145,9 +144,7 @@ def test_nothing_temporary_stays(resumed: Path) -> None:
     assert [path for path in resumed.rglob("*") if path.name.startswith(".") or path.suffix == ".tmp"] == []
 
 
-def test_another_plan_is_refused_in_a_folder_that_is_taken(
-    reference: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_plan_is_refused_in_a_folder_that_is_taken(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in reference.rglob("*")}
     assert main([*SCAN, "-o", "reference", "--seed", "1"]) == 2
     err = capsys.readouterr().err

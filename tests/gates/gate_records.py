@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spuraudit.record.geometry import Geometry, Preprocess
 from spuraudit.record.scan import (
     AuditRecord,
     ClassRecord,
     DataRecord,
-    Definition,
     Environment,
     Measurement,
     ModelRecord,
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spuraudit.record.scan import Scope
-
-UNITS = {"rcs": "rcs", "feature_drop": "difference", "swap_gap": "difference"}
 
 
 def measured(
@@ -53,7 +50,6 @@ def measured(
 def record(*measurements: Measurement, images: int = 1000, audits: Sequence[AuditRecord] = ()) -> ScanRecord:
     """A whole record around `measurements`."""
     names = {measurement.metric for measurement in measurements}
-    units: dict[str, Any] = {name: UNITS.get(name, "proportion") for name in names}
     preprocess = Preprocess(
         geometry=Geometry(height=224, width=224, crop_pct=0.875), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
     )
@@ -89,7 +85,7 @@ def record(*measurements: Measurement, images: int = 1000, audits: Sequence[Audi
             features=[],
         ),
         audits=list(audits),
-        definitions={f"{name}/1": Definition(text=name, unit=unit) for name, unit in units.items()},
+        definitions={f"{name}/1": name for name in names},
         measurements=list(measurements),
         findings=[],
         environment=Environment(python="3.11", platform="linux", device="cpu", packages={}),

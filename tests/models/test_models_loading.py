@@ -59,7 +59,7 @@ def test_the_users_word_wins_over_the_checkpoints(tmp_path: Path) -> None:
     model = load(str(path), device="cpu")
     assert model.record.kwargs == {"pad_type": "same", "drop_rate": 0.3, "num_classes": 10}
     assert "pad_type=same" in model.record.arch_origin
-    assert any("pad_type=same" in note for note in model.notes)
+    assert any("pad_type=same" in note for note in model.record.notes)
     assert model.record.preprocess.mean == (0.5, 0.5, 0.5)
     assert model.record.preprocess.origin["mean"] == "checkpoint"
     assert model.network.drop_rate == 0.3
@@ -112,7 +112,7 @@ def test_input_size_reaches_a_vision_transformer(tmp_path: Path) -> None:
     path = save(tmp_path / "net.pt", network)
     model = load(str(path), arch="test_vit", overrides=PreprocessOverrides(img_size=64), device="cpu")
     assert same_function(model, network, 64)
-    assert model.notes == ()
+    assert model.record.notes == []
     with pytest.raises(ModelError, match="pos_embed") as caught:
         load(str(path), arch="test_vit", device="cpu")
     assert "--img-size" in caught.value.hint
@@ -122,7 +122,7 @@ def test_position_tables_move_to_another_size_and_it_is_said(tmp_path: Path) -> 
     network = build("test_vit")  # 160 pixels
     path = save(tmp_path / "net.pt", network)
     model = load(str(path), arch="test_vit", overrides=PreprocessOverrides(img_size=96), device="cpu")
-    assert any("resampled to 96x96" in note for note in model.notes)
+    assert any("resampled to 96x96" in note for note in model.record.notes)
     assert model.record.preprocess.geometry.height == 96
     network.set_input_size(img_size=(96, 96))
     assert same_function(model, network, 96)
@@ -161,7 +161,7 @@ def test_a_deployment_file_is_fused_first(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     save_file(fused.state_dict(), path, metadata={"arch": "mobileone_s0"})
     model = load(str(path), device="cpu")
-    assert any("fused" in note for note in model.notes)
+    assert any("fused" in note for note in model.record.notes)
     assert same_function(model, fused, 224)
 
 

@@ -79,7 +79,7 @@ def test_the_checkpoints_own_arguments_are_used_and_named(models: dict[str, Mode
     assert model.record.arch == "mobilenetv1_100"
     assert model.record.kwargs == {"pad_type": "same"}
     assert model.record.arch_origin == "checkpoint, with pad_type=same from the checkpoint"
-    assert "The prefix 'module.' was removed from all names." in model.notes
+    assert "The prefix 'module.' was removed from all names." in model.record.notes
     assert model.record.preprocess.origin["std"] == "checkpoint"
 
 
@@ -94,7 +94,7 @@ def test_fused_and_plain_agree(models: dict[str, Model], pixels: Tensor) -> None
     fused = models["mobileone_s0.fused.safetensors"].logits(pixels).softmax(dim=1)
     assert torch.allclose(plain, fused, atol=1e-3)
     assert plain.argmax(dim=1).tolist() == fused.argmax(dim=1).tolist()
-    assert any("fused" in note for note in models["mobileone_s0.fused.safetensors"].notes)
+    assert any("fused" in note for note in models["mobileone_s0.fused.safetensors"].record.notes)
 
 
 def test_the_wrong_width_is_named() -> None:

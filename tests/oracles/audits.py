@@ -86,7 +86,7 @@ def swap_gap(rows: Rows, feature: str, label: int | None = None) -> float:
 
 
 def swap_pull(rows: Rows, feature: str, label: int | None = None) -> float:
-    """Share answered with the other donor's class, minus how often the image gets that answer from same-class donors."""
+    """Share answered with the other donor's class, minus how often same-class donors give that answer."""
     usual: dict[str, list[int]] = {}
     for row in rows:
         if row["condition"] == f"swap.same:{feature}":

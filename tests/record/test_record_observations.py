@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 import toys
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spuraudit.errors import RunError
@@ -33,10 +33,10 @@ ROW: dict[str, Any] = {
 def finished(tmp_path_factory: pytest.TempPathFactory) -> toys.Scanned:
     """A real run with every audit and several parts."""
     folder = tmp_path_factory.mktemp("finished")
-    data = toys.draw(folder / "data", toys.Toy(test=4, train=2, tag=True))
+    data = toys.draw(folder / "data", toys.Toy(test=4, train=3, tag=True))
     audits = ("noise", "feature_drop", "region_swap", "patch_swap")
-    settings = {"trials": 2, "swap_trials": 2, "passes": 4, "patch_targets": 3, "patch_sources": 2}
-    return toys.scan(toys.Reader(toys.TAG), data, folder / "run", audits=audits, **settings)
+    sizes = {"trials": 2, "swap_trials": 2, "passes": 4, "patch_targets": 3, "patch_sources": 2}
+    return toys.scan(toys.Reader(toys.TAG), data, folder / "run", audits=audits, **sizes)
 
 
 def _numbers(low: float, high: float) -> st.SearchStrategy[float]:
@@ -66,8 +66,11 @@ rows_of_any_kind = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(rows=rows_of_any_kind, cut=st.integers(0, 8))
-def test_rows_survive_parts_in_order(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cut: int) -> None:
+def test_rows_survive_parts_in_order(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cut: int
+) -> None:
     folder = tmp_path_factory.mktemp("parts")
     parts = [folder / "part-00000.parquet", folder / "part-00001.parquet"]
     for part, some in zip(parts, (rows[:cut], rows[cut:]), strict=True):

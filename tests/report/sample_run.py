@@ -14,7 +14,6 @@ from spuraudit.record.scan import (
     Cell,
     ClassRecord,
     DataRecord,
-    Definition,
     Environment,
     Exclusion,
     Exhibit,
@@ -45,28 +44,13 @@ PATCH = "patch-swap/grid=7x7;targets=50;passes=100;dropout=own"
 CLEAN = "clean/top1;mean=classes"
 
 
-def definitions() -> dict[str, Definition]:
+def definitions() -> dict[str, str]:
     return {
-        CLEAN: Definition(
-            text="Top-1 accuracy on unchanged images, mean over classes.", unit="proportion", higher_is_better=True
-        ),
-        NOISE: Definition(
-            text="Accuracy with Gaussian noise in one region, added to [0, 1] pixels and clamped before normalisation.",
-            unit="proportion",
-            higher_is_better=True,
-        ),
-        DROP: Definition(
-            text="Clean accuracy minus accuracy with the feature noised, against equal noise energy elsewhere.",
-            unit="difference",
-        ),
-        SWAP: Definition(
-            text="Accuracy with the background of a same-class donor minus that of another class's donor.",
-            unit="difference",
-        ),
-        PATCH: Definition(
-            text="Mean softmax probability of the source's class, one grid cell replaced by a target's.",
-            unit="probability",
-        ),
+        CLEAN: "Top-1 accuracy on unchanged images, mean over classes.",
+        NOISE: "Accuracy with Gaussian noise in one region, added to [0, 1] pixels and clamped before normalisation.",
+        DROP: "Clean accuracy minus accuracy with the feature noised, against equal noise energy elsewhere.",
+        SWAP: "Accuracy with the background of a same-class donor minus that of another class's donor.",
+        PATCH: "Mean softmax probability of the source's class, one grid cell replaced by a target's.",
     }
 
 

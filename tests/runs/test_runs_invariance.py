@@ -1,4 +1,4 @@
-"""The same plan gives the same numbers, however the work is cut: batches, order, threads, --limit; another seed does not."""
+"""The same plan gives the same numbers, however the work is cut: batches, order, threads, a limit, more trials."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spuraudit.report.formats import NARROW, NONE, count, interval, many, signed, unit_of, value_of
+from spuraudit.record.units import unit_of
+from spuraudit.report.formats import NARROW, NONE, count, interval, many, signed, value_of
 from spuraudit.report.shown import suspects
 from spuraudit.report.wording import AUDITS, short
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-Unit = Literal["proportion", "difference", "probability", "number"]
+Unit = Literal["proportion", "difference", "probability", "probability_difference", "number"]
 
+_NAMES: dict[str, Unit] = {"patch_drop": "probability_difference"}
 _ENDINGS: dict[str, Unit] = {
     "accuracy": "proportion",
     "drop": "difference",
@@ -20,11 +21,13 @@ _ENDINGS: dict[str, Unit] = {
 
 
 def unit_of(metric: str) -> Unit:
-    """`proportion` and `probability` lie in 0..1, `difference` (of either) in -1..1.
+    """`proportion` and `probability` lie in 0..1, their differences in -1..1.
 
     Everything else, RCS above all, is a `number` in -1..1. `_images` (mean over images instead of classes) keeps it.
     """
     base = metric.removesuffix("_images")
+    if base in _NAMES:
+        return _NAMES[base]
     return next((unit for ending, unit in _ENDINGS.items() if base == ending or base.endswith(f"_{ending}")), "number")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spuraudit.gates.units import lowest, unit_of
+from spuraudit.record.units import lowest, unit_of
 
 
 @pytest.mark.parametrize(
