@@ -215,25 +215,25 @@ def scan(
 
     file = _config(config)
     rules = collect_rules(rule or [], config, None)
-    given = dict(
-        split=split,
-        limit=limit,
-        answers=answers,
-        allow_chance=allow_chance or None,
-        audits=audit_names(audits),
-        sigmas=tuple(sigma) if sigma else None,
-        trials=trials,
-        spurious_region=spurious_region,
-        clamp=clamp,
-        swap_trials=swap_trials,
-        patch=patch,
-        patch_sources=sources,
-        patch_targets=targets,
-        passes=passes,
-        dropout_rate=dropout_rate,
-        source_classes=tuple(source_class) if source_class else None,
-        seed=seed,
-    )
+    given = {
+        "split": split,
+        "limit": limit,
+        "answers": answers,
+        "allow_chance": allow_chance or None,
+        "audits": audit_names(audits),
+        "sigmas": tuple(sigma) if sigma else None,
+        "trials": trials,
+        "spurious_region": spurious_region,
+        "clamp": clamp,
+        "swap_trials": swap_trials,
+        "patch": patch,
+        "patch_sources": sources,
+        "patch_targets": targets,
+        "passes": passes,
+        "dropout_rate": dropout_rate,
+        "source_classes": tuple(source_class) if source_class else None,
+        "seed": seed,
+    }
     chosen = settings(file, **given)
     folder, files = outputs(output or [])
     model_spec = _given(model, file.model if file else None, "MODEL", "model.pt")

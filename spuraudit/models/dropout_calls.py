@@ -126,8 +126,8 @@ class RecordDropout(TorchFunctionMode):
         return call.x
 
 
-class ApplyMasks(TorchFunctionMode):
-    """Multiplies at every site with one pass's masks (of `DropoutSite.shape`, scaled by 1 / (1 - p))."""
+class _OwnMasks(TorchFunctionMode):
+    """Answers every dropout call at a site with masks of ours, everything else as usual."""
 
     def __init__(self, sites: Sequence[DropoutSite], masks: Sequence[Tensor], images: int) -> None:
         super().__init__()
@@ -150,9 +150,10 @@ class ApplyMasks(TorchFunctionMode):
         if entry is None:  # no image axis: a position-bias network keeps its eval behaviour
             return call.x
         self._used += 1
-        site, mask = entry
-        dropped = drop(site, call.x, mask, self._images)
-        return call.x.copy_(dropped) if call.inplace else dropped
+        return self._answer(call, *entry)
+
+    def _answer(self, call: _Call, site: DropoutSite, mask: Tensor) -> Tensor:
+        raise NotImplementedError
 
     def check_complete(self) -> None:
         """Raise NotEvaluatedError unless every site was met exactly once."""
@@ -164,40 +165,31 @@ class ApplyMasks(TorchFunctionMode):
             )
 
 
+class ApplyMasks(_OwnMasks):
+    """Multiplies at every site with one pass's masks (of `DropoutSite.shape`, scaled by 1 / (1 - p))."""
+
+    def _answer(self, call: _Call, site: DropoutSite, mask: Tensor) -> Tensor:
+        dropped = drop(site, call.x, mask, self._images)
+        return call.x.copy_(dropped) if call.inplace else dropped
+
+
 class CannotExpandError(Exception):
     """The passes of this network cannot share what lies before the first dropout: run them one by one."""
 
 
-class ExpandMasks(TorchFunctionMode):
+class ExpandMasks(_OwnMasks):
     """All passes in one: the batch grows from B to T * B (pass-major) at the first dropout a tensor meets.
 
     What lies before is computed once. Decided per call by the leading size, since parallel heads each meet their
     first dropout by themselves. masks: (T, *site.shape) per site, shared by the images of the batch.
     """
 
-    def __init__(self, sites: Sequence[DropoutSite], masks: Sequence[Tensor], images: int) -> None:
-        super().__init__()
-        self._sites = {site.call: (site, mask) for site, mask in zip(sites, masks, strict=True)}
-        self._images = images
-        self._seen = 0
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Answer a dropout call for all passes at once; run everything else."""
-        call = _parse(func, args, kwargs or {})
-        if call is None:
-            return func(*args, **(kwargs or {}))
-        if call.p == 0:
-            return call.x
-        entry = self._sites.get(self._seen)
-        self._seen += 1
-        if entry is None:
-            return call.x
-        site, mask = entry
+    def _answer(self, call: _Call, site: DropoutSite, mask: Tensor) -> Tensor:
         if site.axis != 0 or site.rows != 1 or site.kind not in ("dropout", "feature_dropout"):
             raise CannotExpandError
         x, passes = call.x, len(mask)
+        if tuple(x.shape[1:]) != site.values:
+            raise _other_shape(site, x)
         mask = mask.to(x.dtype).unsqueeze(1)
         if x.shape[0] == self._images:
             return (x.unsqueeze(0) * mask).flatten(0, 1)
@@ -206,15 +198,19 @@ class ExpandMasks(TorchFunctionMode):
         raise CannotExpandError
 
 
+def _other_shape(site: DropoutSite, x: Tensor) -> NotEvaluatedError:
+    return NotEvaluatedError(
+        f"The dropout call {site.call} met a tensor of shape {tuple(x.shape)}; when the network was probed, one "
+        f"image had {site.values}.",
+        "Its shapes depend on the data; Monte Carlo dropout is not defined for it here.",
+    )
+
+
 def drop(site: DropoutSite, x: Tensor, mask: Tensor, images: int) -> Tensor:
     """The dropped activations: the same mask for each of the images. Raises NotEvaluatedError for another shape."""
     moved = x.movedim(site.axis, 0)
     if moved.shape[0] != images * site.rows or tuple(moved.shape[1:]) != site.values[site.rows > 1 :]:
-        raise NotEvaluatedError(
-            f"The dropout call {site.call} met a tensor of shape {tuple(x.shape)}; when the network was probed, one "
-            f"image had {site.values}.",
-            "Its shapes depend on the data; Monte Carlo dropout is not defined for it here.",
-        )
+        raise _other_shape(site, x)
     per_image = moved.reshape(images, *site.values)
     mask = mask.to(x.dtype)
     if site.kind in ("dropout", "feature_dropout"):

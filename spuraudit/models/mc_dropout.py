@@ -168,8 +168,10 @@ def _expanded(model: Model, plan: DropoutPlan, pixels: Tensor, masks: list[Tenso
     answers = []
     for start in range(0, len(masks[0]), at_once):
         part = [mask[start : start + at_once] for mask in masks]
-        with ExpandMasks(plan.sites, part, len(pixels)):
+        mode = ExpandMasks(plan.sites, part, len(pixels))
+        with mode:
             logits = model.logits(pixels)
+        mode.check_complete()
         passes = len(part[0])
         if logits.shape[0] != passes * len(pixels):
             raise CannotExpandError
@@ -184,7 +186,7 @@ def _expands(model: Model, plan: DropoutPlan, pixels: Tensor, logits: Tensor) ->
         with _injected(model.network, plan):
             expanded = _expanded(model, plan, pixels, masks)
     # Tensors of both sizes that meet give errors of any kind, from deep inside somebody's network.
-    except (CannotExpandError, RuntimeError, ValueError, IndexError):
+    except (CannotExpandError, NotEvaluatedError, RuntimeError, ValueError, IndexError):
         return False
     return bool((expanded.softmax(dim=2) - logits.softmax(dim=2)).abs().max() <= _SAME_PROBABILITY)
 

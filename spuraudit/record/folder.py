@@ -102,7 +102,8 @@ def _pointed(pointer: Path) -> Path | None:
         return None
     name = pointer.read_text("utf-8", "replace").strip()
     folder = pointer.parent / name
-    return folder if name and "/" not in name and (folder / "plan.json").is_file() else None
+    is_run = (folder / "plan.json").is_file() or (folder / "scan.json").is_file()
+    return folder if name and "/" not in name and is_run else None
 
 
 def resolve_run(run: Path) -> Path:
@@ -116,7 +117,7 @@ def resolve_run(run: Path) -> Path:
         return run.parent
     folder = _pointed(run)
     if folder is None:
-        raise RunError(f"{run}: not a run folder.", "Give a folder that a scan wrote.")
+        raise RunError(f"{run}: not a run folder, a record or a pointer to one.", "Give a folder that a scan wrote.")
     return folder
 
 

@@ -52,13 +52,18 @@ def effective_n(strata: Sequence[Floats]) -> float:
     answer = mean * (1 - mean)
     squares = [float(((s - s.mean()) ** 2).sum()) for s in strata]
     if answer <= _ROUNDING or sum(squares) <= _ROUNDING:
-        return k**2 / sum(1 / len(s) for s in strata)
+        return _images(strata)
     # m (1 - m) falls short of a yes/no answer's variance by v, the variance of m: n = (m (1 - m) + v) / v, where
     # v = sum over classes of (squares + m (1 - m) + v) / n_i^2 / k^2.
     borrowed = sum(1 / len(s) ** 2 for s in strata) / k**2
     seen = sum(square / len(s) ** 2 for square, s in zip(squares, strata, strict=True)) / k**2
     variance = (seen + borrowed * answer) / (1 - borrowed)
     return answer / variance + 1
+
+
+def _images(strata: Sequence[Floats]) -> float:
+    """Images that, in one class, would weigh as these do in the mean of their classes: the harmonic mean x classes."""
+    return len(strata) ** 2 / sum(1 / len(s) for s in strata)
 
 
 def mean_accuracy(strata: Sequence[Floats]) -> Estimate:
@@ -119,8 +124,8 @@ def mean_interval(strata: Sequence[Floats], bounds: tuple[float, float], seed: i
     differ unseen (Clopper-Pearson for 0 of n), by as much as the bounds allow.
     """
     value = float(np.mean([values.mean() for values in strata]))
-    if all(np.ptp(values) == 0 for values in strata):
-        unseen = 1 - ((1 - LEVEL) / 2) ** (1 / sum(len(values) for values in strata))
+    if all(np.ptp(values) <= _ROUNDING for values, _ in _resampled(strata)):
+        unseen = 1 - ((1 - LEVEL) / 2) ** (1 / _images(strata))
         low, high = (value + unseen * (bound - value) for bound in bounds)
         return Estimate(value, low, high, "no spread: unseen share of images, Clopper-Pearson")
     replicates = bootstrap_means([values[:, None] for values in strata], seed)[:, 0]

@@ -89,6 +89,13 @@ def test_rows_keep_the_spread_over_passes_and_the_answer_without_dropout(swept: 
     assert all(row["p_sd"] is None and row["p_plain"] is None for row in clean)
 
 
+def test_every_pair_of_source_and_target_draws_dropout_masks_of_its_own(swept: toys.Scanned) -> None:
+    """Shown without any change, the sources differ by their masks alone, and so do the pairs of one source."""
+    untouched = {(row["image"], row["donor"]): row["p_true"] for row in swept.rows if row["condition"] == "patch:0"}
+    assert len(untouched) == 3 * 4 * 3
+    assert len({round(certainty, 7) for certainty in untouched.values()}) == len(untouched)
+
+
 def test_numbers_equal_plain_loops_over_the_rows(swept: toys.Scanned, tagged: Path, tmp_path: Path) -> None:
     mixture = toys.scan(toys.Mixture(), tagged, tmp_path, **PATCH)
     for done in (swept, mixture):

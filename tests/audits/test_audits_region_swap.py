@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import toys
 from oracles import audits as oracle
@@ -149,3 +150,18 @@ def test_answers_outside_the_dataset_are_wrong_and_nobodys_pull(tmp_path: Path) 
     assert {r["output"] for r in done.rows if r["condition"] == "swap.other:background"} == {3}
     assert done.value("swap_gap", feature="background") == 1
     assert done.value("swap_pull", feature="background") == 0
+
+
+def test_a_donor_lends_its_surroundings_without_its_object(tmp_path: Path) -> None:
+    """Donors with their object in the upper left corner, in the other class's colour, before a plain background."""
+    data = toys.draw(tmp_path / "data", toys.Toy(classes=2))
+    for label, name in enumerate(toys.NAMES[:2]):
+        for number in range(6):
+            pixels = np.full((toys.SIDE, toys.SIDE, 3), toys.COLOURS[label], dtype=np.uint8)
+            mask = np.zeros((toys.SIDE, toys.SIDE), dtype=np.uint8)
+            pixels[:12, :12], mask[:12, :12] = toys.COLOURS[1 - label], 255
+            toys.save(data / "images" / name / f"train-{number:03d}.png", pixels)
+            toys.save(data / "masks" / "object" / name / f"train-{number:03d}.png", mask)
+    done = toys.scan(toys.Reader(toys.cell_area(1), classes=2), data, tmp_path / "run", **SWAP)
+    assert done.value("swap_same_accuracy", feature="background") == 1
+    assert done.value("swap_other_accuracy", feature="background") == 0

@@ -285,7 +285,7 @@ def test_left_as_found_when_the_network_raises(fail_after: int, pixels: Tensor) 
     model.network.fail_after = 10**9
     plan = prepare(model, small(pixels))
     assert plan.where == ("fc",)
-    model.network.fail_after = 1
+    model.network.fail_after = 0
     with pytest.raises(RuntimeError, match="broken on demand"):
         mc_logits(model, plan, small(pixels), draw_masks(plan, 1, 4))
     assert_as_found(before, model.network)
@@ -347,3 +347,38 @@ def test_describe_says_what_was_done(pixels: Tensor) -> None:
     injected = prepare(as_model(build("test_efficientnet"), 64), pixels, rate=0.2).describe()
     assert "p = 0.2" in injected
     assert "'classifier'" in injected
+
+
+# The expanded pass: everything before the first dropout once, all passes as one batch
+
+
+@pytest.mark.parametrize(
+    ("arch", "kwargs", "expandable"),
+    [
+        ("test_efficientnet", {"drop_rate": 0.2}, True),  # functional, in the head
+        ("test_efficientnet", {}, True),  # injected
+        ("test_vit", {"drop_rate": 0.3}, True),  # module, in the head
+        ("vit_tiny_patch16_224", {"pos_drop_rate": 0.1, "img_size": 64}, True),
+        ("test_vit", {"proj_drop_rate": 0.2}, False),  # inside residual branches: passes stay apart
+    ],
+)
+def test_expanded_passes_equal_single_passes(arch: str, kwargs: dict[str, float], expandable: bool) -> None:
+    torch.manual_seed(0)
+    model = as_model(build(arch, **kwargs), 64)
+    batch = torch.rand(5, 3, 64, 64)
+    plan = prepare(model, batch)
+    assert plan.expandable == expandable
+    masks = draw_masks(plan, 3, 7)
+    together = mc_logits(model, plan, batch, masks).softmax(dim=2)
+    apart = mc_logits(model, replace(plan, expandable=False), batch, masks).softmax(dim=2)
+    assert together.shape == (7, 5, together.shape[2])
+    assert torch.allclose(together, apart, atol=1e-5)
+
+
+def test_a_small_memory_limit_gives_the_same_logits(monkeypatch: pytest.MonkeyPatch, pixels: Tensor) -> None:
+    model = as_model(build("test_efficientnet", drop_rate=0.2), 64)
+    plan = prepare(model, pixels)
+    masks = draw_masks(plan, 1, 6)
+    whole = mc_logits(model, plan, pixels, masks)
+    monkeypatch.setattr("spuraudit.models.mc_dropout._EXPANDED_BYTES", 1)
+    assert torch.allclose(mc_logits(model, plan, pixels, masks), whole, atol=1e-5)

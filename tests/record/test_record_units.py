@@ -21,6 +21,7 @@ from spuraudit.record.units import lowest, unit_of
         ("patch_certainty", "probability", 0),
         ("patch_certainty_unperturbed", "probability", 0),
         ("patch_consistency", "proportion", 0),
+        ("patch_drop", "probability_difference", -1),
         ("rcs", "number", -1),
         ("rcs_images", "number", -1),
         ("inaccuracy", "number", -1),

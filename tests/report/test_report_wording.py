@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from spuraudit.errors import ConfigError
 from spuraudit.record.scan import Cell
-from spuraudit.report.formats import count, interval, listing, many, percent, plain, points, q_value, size, unit_of
+from spuraudit.report.formats import count, interval, listing, many, percent, plain, points, q_value, size
 from spuraudit.report.numbers import Numbers
 from spuraudit.report.published import published_models
 from spuraudit.report.wording import place, sentence
@@ -32,23 +32,6 @@ def test_numbers_are_rounded_once_and_never_minus_zero() -> None:
     assert readable(size(14_214_848)) == "14.2 MB"
     assert interval("rcs", (-0.1, 0.25)) == "−0.100 to 0.250"
     assert interval("swap_gap", (-0.01, 0.25)) == "−1.0 to 25.0"
-
-
-@pytest.mark.parametrize(
-    ("metric", "unit"),
-    [
-        ("clean_accuracy", "proportion"),
-        ("core_accuracy_images", "proportion"),
-        ("core_drop", "difference"),
-        ("feature_drop_excess", "difference"),
-        ("swap_pull", "difference"),
-        ("rcs_images", "rcs"),
-        ("patch_drop", "probability"),
-        ("patch_certainty", "probability"),
-    ],
-)
-def test_units_of_metrics(metric: str, unit: str) -> None:
-    assert unit_of(metric) == unit
 
 
 def test_listing_names() -> None:

@@ -11,11 +11,11 @@ from scipy.stats import bootstrap as scipy_bootstrap
 
 from spuraudit.stats.intervals import (
     Estimate,
-    bootstrap,
     bootstrap_means,
     effective_n,
     jeffreys_pairs,
     mean_accuracy,
+    mean_interval,
     percentile,
     wilson,
 )
@@ -131,14 +131,15 @@ def paired_columns(rng: np.random.Generator, n: int, first: float = 0.9, second:
     return np.stack([ease < first, (ease < second) ^ (rng.random(n) < 0.05)], axis=1).astype(float)
 
 
-def minus(means: Floats) -> Floats:
-    return means[:, 0] - means[:, 1]
+def differences(data: Floats) -> Floats:
+    """First minus second column."""
+    return data[:, 0] - data[:, 1]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_difference_agrees_with_scipy(seed: int) -> None:
+def test_mean_difference_agrees_with_scipy(seed: int) -> None:
     data = paired_columns(np.random.default_rng(seed), 80)
-    found = bootstrap([data], minus, seed)
+    found = mean_interval([differences(data)], (-1, 1), seed)
     theirs = scipy_bootstrap(
         (data[:, 0], data[:, 1]),
         lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis),
@@ -147,14 +148,15 @@ def test_difference_agrees_with_scipy(seed: int) -> None:
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    width = theirs.high - theirs.low
-    assert found.value == pytest.approx(float((data[:, 0] - data[:, 1]).mean()))
-    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.12 * width)
+    assert found.value == pytest.approx(float(data[:, 0].mean() - data[:, 1].mean()))
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.12 * (theirs.high - theirs.low))
 
 
 def test_rcs_agrees_with_scipy() -> None:
     data = paired_columns(np.random.default_rng(7), 120, 0.8, 0.6)
-    found = bootstrap([data], lambda means: rcs_values(means[:, 0], means[:, 1]), 3)
+    means = bootstrap_means([data], seed=3)
+    value = float(rcs_values(*data.mean(axis=0)[:, None])[0])
+    found = percentile(rcs_values(means[:, 0], means[:, 1]), value, "bootstrap")
     theirs = scipy_bootstrap(
         (data[:, 0], data[:, 1]),
         lambda a, b, axis: rcs_values(a.mean(axis=axis), b.mean(axis=axis)),
@@ -192,8 +194,8 @@ def test_coverage_of_a_difference(classes: int, images: int) -> None:
     for _ in range(repeats):
         clean = rng.random((classes, images)) < 0.9
         noised = clean & (rng.random((classes, images)) < 0.8)
-        strata = [np.stack([a, b], axis=1).astype(float) for a, b in zip(clean, noised, strict=True)]
-        found = bootstrap(strata, minus, int(rng.integers(1 << 30)))
+        strata = [of_class.astype(float) for of_class in clean ^ noised]
+        found = mean_interval(strata, (-1, 1), int(rng.integers(1 << 30)))
         hits += found.low - 1e-12 <= 0.9 - 0.72 <= found.high + 1e-12
     # Standard error 1.4 points; percentile intervals are a little short.
     assert hits / repeats >= 0.9
@@ -202,10 +204,9 @@ def test_coverage_of_a_difference(classes: int, images: int) -> None:
 def test_columns_of_an_image_stay_together() -> None:
     column = np.random.default_rng(1).integers(0, 6, 25) / 5
     shifted = np.stack([column, column - 0.25], axis=1)
-    together = bootstrap([shifted[:12], shifted[12:]], minus, 0)
-    assert (together.low, together.high) == pytest.approx((0.25, 0.25))
-    alone = bootstrap([shifted[:12], shifted[12:]], lambda means: means[:, 0], 0)
-    assert alone.high - alone.low > 0.2
+    means = bootstrap_means([shifted[:12], shifted[12:]], seed=0)
+    np.testing.assert_allclose(means[:, 0] - means[:, 1], 0.25)
+    assert np.ptp(means[:, 0]) > 0.2
 
 
 def test_resampling_in_portions_changes_nothing() -> None:
@@ -217,11 +218,55 @@ def test_resampling_in_portions_changes_nothing() -> None:
 
 
 def test_same_seed_same_interval() -> None:
-    data = [paired_columns(np.random.default_rng(i), 10 + i) for i in range(3)]
-    assert bootstrap(data, minus, 5) == bootstrap(data, minus, 5)
-    assert bootstrap(data, minus, 5) != bootstrap(data, minus, 6)
-    assert bootstrap(data, minus, 5).method == "bootstrap over images, by class (2000)"
-    assert bootstrap(data[:1], minus, 5).method == "bootstrap over images (2000)"
+    data = [differences(paired_columns(np.random.default_rng(i), 10 + i)) for i in range(3)]
+    assert mean_interval(data, (-1, 1), 5) == mean_interval(data, (-1, 1), 5)
+    assert mean_interval(data, (-1, 1), 5) != mean_interval(data, (-1, 1), 6)
+    assert mean_interval(data, (-1, 1), 5).method == "bootstrap over images, by class (2000)"
+    assert mean_interval(data[:1], (-1, 1), 5).method == "bootstrap over images (2000)"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.lists(st.integers(-5, 5), min_size=1, max_size=8), min_size=1, max_size=4))
+def test_mean_interval_holds_the_class_average(trials: list[list[int]]) -> None:
+    strata = [np.array(of_class) / 5 for of_class in trials]
+    found = mean_interval(strata, (-1, 1), 0)
+    assert found.value == pytest.approx(sum(sum(s) / len(s) for s in strata) / len(strata))
+    assert -1 - 1e-9 <= found.low <= found.value <= found.high <= 1 + 1e-9
+    assert found.high - found.low > 1e-4
+
+
+@pytest.mark.parametrize("n", [1, 4, 50])
+def test_no_spread_is_clopper_pearson_of_the_unseen(n: int) -> None:
+    unseen = binomtest(0, n).proportion_ci(confidence_level=0.95, method="exact").high
+    every = mean_interval([np.ones(n)], (-1, 1), 0)
+    assert (every.value, every.high) == (1, 1)
+    assert every.low == pytest.approx(1 - 2 * unseen)
+    none = mean_interval([np.zeros(n)], (-1, 1), 0)
+    assert (none.low, none.high) == pytest.approx((-unseen, unseen))
+    assert mean_interval([np.zeros(n)], (0, 1), 0).low == 0
+
+
+def test_equal_differences_are_not_certainty() -> None:
+    # .6 - .2 and 1 - .6 differ in the last bit.
+    data = np.array([0.6 - 0.2, 1 - 0.6, 0.8 - 0.4])
+    assert len(set(data)) > 1
+    found = mean_interval([data], (-1, 1), 0)
+    assert found.low < -0.5
+    assert found.high > 0.7
+
+
+def test_lone_images_show_their_spread() -> None:
+    lone = [np.array([value]) for value in (1.0, 0.0, -1.0, 0.0) * 10]
+    found = mean_interval(lone, (-1, 1), 0)
+    assert "bootstrap" in found.method
+    error = np.concatenate(lone).std(ddof=1) / np.sqrt(40)
+    assert (found.low, found.high) == pytest.approx((-1.96 * error, 1.96 * error), rel=0.15)
+
+
+def test_a_class_of_one_weighs_as_a_class() -> None:
+    # Half the mean rests on a single image: about four images' worth of evidence, not 61.
+    found = mean_interval([np.zeros(1), np.zeros(60)], (-1, 1), 0)
+    assert found.high > 0.5
 
 
 @given(st.lists(st.floats(-1, 1) | st.just(float("nan")), min_size=1, max_size=50), st.floats(-1, 1))

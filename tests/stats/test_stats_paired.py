@@ -10,7 +10,7 @@ from oracles.sign_flip import enumerated_p
 from scipy.stats import binomtest
 
 from spuraudit.stats import paired
-from spuraudit.stats.paired import sign_flip, sign_flip_real
+from spuraudit.stats.paired import sign_flip
 
 
 def exact(differences: np.ndarray) -> float:
@@ -54,7 +54,6 @@ def test_range_scale_sign_and_zeros(differences: list[int], scale: int) -> None:
 @pytest.mark.parametrize("differences", [[], [0], [0, 0, 0], [2, -2], [1, 1, -2]])
 def test_no_difference_is_no_evidence(differences: list[int]) -> None:
     assert sign_flip(np.array(differences, dtype=np.int64)) == 1.0
-    assert sign_flip_real(np.array(differences, dtype=float), seed=0) == 1.0
 
 
 @pytest.mark.parametrize("trials", [1, 5])
@@ -90,24 +89,6 @@ def test_small_case_by_hand() -> None:
     assert sign_flip(np.array([1, 1, 1])) == pytest.approx(0.25)
     # 2, 2, -1: |sum| = 3; sums are 5, 3, 1, -1 and mirrored, so 5, 3, -5, -3 of eight.
     assert sign_flip(np.array([2, 2, -1])) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_real_valued_is_near_enumeration(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    differences = rng.normal(0.4, 1, 8)
-    expected = enumerated_p(differences.tolist())
-    # Standard error of 9999 draws is at most .005.
-    assert sign_flip_real(differences, seed) == pytest.approx(expected, abs=0.02)
-
-
-def test_real_valued_keeps_its_smallest_p_and_its_seed() -> None:
-    clear = np.linspace(0.5, 0.9, 60)
-    assert sign_flip_real(clear, seed=1) == 1 / 10_000
-    assert sign_flip_real(clear, seed=1, draws=199) == 1 / 200
-    mixed = np.random.default_rng(3).normal(0.1, 1, 40)
-    assert sign_flip_real(mixed, seed=1) == sign_flip_real(mixed, seed=1)
-    assert sign_flip_real(np.concatenate([mixed, np.zeros(5)]), seed=1) == sign_flip_real(mixed, seed=1)
 
 
 def test_p_is_uniform_when_nothing_differs() -> None:
