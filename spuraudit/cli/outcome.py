@@ -41,13 +41,17 @@ def describe_model(model: ModelRecord) -> list[str]:
         return ",".join(f"{value:g}" for value in values)
 
     return [
-        f"Model  {model.name}: {model.arch}{kwargs} ({model.arch_origin}), {model.parameters / 1e6:.1f} M parameters, "
+        f"Model  {model.name}: {model.arch}{kwargs} ({model.arch_origin}), {_large(model.parameters)} parameters, "
         f"{model.num_classes} outputs, sha256 {(model.sha256 or '-')[:12]}",
         f"Input  {geometry.width}x{geometry.height}{of('img_size')}, {geometry.interpolation}{of('interpolation')}, "
         f"crop {geometry.crop_pct:g} {geometry.crop_mode}{of('crop_pct')}, mean {triple(preprocess.mean)}{of('mean')}, "
         f"std {triple(preprocess.std)}{of('std')}",
         *(f"Note   {note}" for note in model.notes),
     ]
+
+
+def _large(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number:,}"
 
 
 def conclude(record: ScanRecord, run: Path, rules: Sequence[Rule], files: Sequence[Path], *, quiet: bool) -> int:
