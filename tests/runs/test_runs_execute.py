@@ -185,13 +185,13 @@ def test_exhibits_of_a_swap_show_both_donors(data: Path, tmp_path: Path) -> None
         assert other[middle].mean(axis=(0, 1)) == pytest.approx(toys.COLOURS[0], abs=8)
 
 
-def test_exhibits_are_the_images_that_lost_most(data: Path, tmp_path: Path) -> None:
+def test_exhibits_are_the_images_that_lost_most_against_the_control(data: Path, tmp_path: Path) -> None:
     network = toys.Mixture(disturbance=0.4)
     done = toys.scan(network, data, tmp_path / "run", audits=("feature_drop",), sigmas=(0.5,), **QUICK)
     first = done.record.findings[0]
     at_first = {(row["image"], row["condition"]): row["p_true"] for row in done.rows if row["trial"] == 0}
     lost = {
-        image: at_first[image, "clean"] - at_first[image, f"feature:{first.feature}@0.5"]
+        image: at_first[image, f"control:{first.feature}@0.5"] - at_first[image, f"feature:{first.feature}@0.5"]
         for image, condition in at_first
         if condition == "clean" and image.startswith(f"{first.class_name}/")
     }
