@@ -37,14 +37,12 @@ def check(
     from spuraudit.data.check import check as check_dataset
     from spuraudit.data.locate import open_dataset
     from spuraudit.errors import DataError
+    from spuraudit.runs.progress import stage
 
     dataset = open_dataset(data, data_dir=data_dir, locations=_locations())
     progress = progress_for(quiet)
-    progress.begin("checking", len(dataset.images), "images")
-    try:
+    with stage(progress, "Checking", len(dataset.images), "images"):
         report = check_dataset(dataset, lambda _done, _total: progress.advance(1))
-    finally:
-        progress.end()
     out, err = Console(), Console(stderr=True, soft_wrap=True, highlight=False)
     out.print(f"{report.name}: {report.images} images, {report.masks} masks ({report.layout})", markup=False)
     for table in _tables(report):

@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
 
     try:
         result = typer.main.get_command(app).main(arguments, prog_name="spuraudit", standalone_mode=False)
+        if result == EXIT_INTERRUPTED:  # some releases of typer answer Ctrl-C with this code and not a word
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else EXIT_PASS
     except SpurauditError as error:
         _print_error(error.message, error.hint)

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from spuraudit.runs.progress import Silent
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -14,28 +16,12 @@ if TYPE_CHECKING:
 HEARTBEAT_SECONDS = 30.0
 
 
-def progress_for(quiet: bool) -> Quiet | Bar | Heartbeat:
+def progress_for(quiet: bool) -> Silent | Bar | Heartbeat:
     """The fitting one. CI wins over a terminal: a redrawn bar fills a log."""
     if quiet:
-        return Quiet()
+        return Silent()
     interactive = sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
     return Bar() if interactive else Heartbeat()
-
-
-class Quiet:
-    """Only what must be said."""
-
-    def begin(self, what: str, total: int, unit: str) -> None:
-        """Nothing."""
-
-    def advance(self, amount: int) -> None:
-        """Nothing."""
-
-    def end(self) -> None:
-        """Nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
 
 
 class Bar:
@@ -71,8 +57,9 @@ class Bar:
         rate = self._done / max(time.monotonic() - self._start, 1e-9)
         self._progress.update(self._task, advance=amount, rate=f"{rate:.1f} {self._unit}/s")
 
-    def end(self) -> None:
+    def end(self, finished: bool) -> None:
         """Remove the bar."""
+        del finished
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -107,9 +94,11 @@ class Heartbeat:
             )
             self._last, self._tenth = now, tenth
 
-    def end(self) -> None:
-        """Say that it is done."""
-        self.say(f"{self._what}: done in {time.monotonic() - self._start:.1f} s")
+    def end(self, finished: bool) -> None:
+        """Say that it is done, or where it stopped."""
+        seconds = time.monotonic() - self._start
+        state = "done" if finished else f"stopped at {self._done}/{self._total} {self._unit}"
+        self.say(f"{self._what}: {state} in {seconds:.1f} s")
 
     def say(self, text: str) -> None:
         """A plain line."""

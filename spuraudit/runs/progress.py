@@ -20,8 +20,8 @@ class Progress(Protocol):
         """So many more units are done."""
         ...
 
-    def end(self) -> None:
-        """The stage is over."""
+    def end(self, finished: bool) -> None:
+        """The stage is over, or something went wrong in it."""
         ...
 
     def say(self, text: str) -> None:
@@ -33,10 +33,12 @@ class Progress(Protocol):
 def stage(progress: Progress, what: str, total: int, unit: str) -> Iterator[None]:
     """A stage that ends also where it fails: a bar must not outlive it."""
     progress.begin(what, total, unit)
+    finished = False
     try:
         yield
+        finished = True
     finally:
-        progress.end()
+        progress.end(finished)
 
 
 class Silent:
@@ -48,7 +50,7 @@ class Silent:
     def advance(self, amount: int) -> None:
         """Ignore."""
 
-    def end(self) -> None:
+    def end(self, finished: bool) -> None:
         """Ignore."""
 
     def say(self, text: str) -> None:

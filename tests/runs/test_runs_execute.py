@@ -48,7 +48,7 @@ class Listener:
     def advance(self, amount: int) -> None:
         self.stages[-1][3] += amount
 
-    def end(self) -> None:
+    def end(self, finished: bool) -> None:
         self.stages[-1].append("end")
 
     def say(self, text: str) -> None:
