@@ -130,7 +130,8 @@ class FeatureDropAudit:
         """Drops, control drops and findings of every (class, feature)."""
         members: dict[tuple[int, str], list[int]] = defaultdict(list)
         roles: dict[tuple[int, str], Role] = {}
-        for position, row in enumerate(rows.images):
+        for position in rows.sorted(np.ones(rows.count, dtype=bool)).tolist():
+            row = rows.images[position]
             for feature, role in self.features(row).items():
                 members[row.label, feature].append(position)
                 roles[row.label, feature] = role

@@ -186,7 +186,7 @@ class PatchSwapAudit:
         found = []
         for label, other in pairs:
             asked_here = (rows.labels == label) & (target == other)
-            right = asked_here & rows.clean
+            right = rows.sorted(asked_here & rows.clean)
             cores = core_share[right, 1:]
             masked = cores[~np.isnan(cores).any(axis=1)]
             shares = masked.mean(axis=0) if len(masked) else np.full(cells, np.nan)

@@ -184,7 +184,7 @@ class RegionSwapAudit:
             images = other.image[of_pair]
             asked = np.bincount(images, minlength=rows.count)
             right = np.bincount(images, weights=other.correct[of_pair], minlength=rows.count)
-            kept = (asked > 0) & arms.asked
+            kept = rows.sorted((asked > 0) & arms.asked)
             stacked = np.stack([arms.same[kept] / self.trials, right[kept] / asked[kept]], axis=1)
             names = self.cohort.class_names
             scope: Scope = {"feature": feature, "class": names[label], "donor_class": names[donor]}

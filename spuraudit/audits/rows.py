@@ -157,4 +157,13 @@ class Rows:
     def strata(self, chosen: NDArray[np.bool_], *columns: Floats) -> list[Floats]:
         """Per class with chosen images: their rows of the (images,) `columns`, stacked as (n, len(columns))."""
         stacked = np.stack(columns, axis=1)
-        return [stacked[chosen & (self.labels == label)] for label in np.unique(self.labels[chosen])]
+        kept = self.sorted(chosen)
+        return [stacked[kept[self.labels[kept] == label]] for label in np.unique(self.labels[kept])]
+
+    def sorted(self, chosen: NDArray[np.bool_]) -> Ints:
+        """Positions of the chosen images by their ids: resampling must not depend on the order of a file."""
+        return self._by_id[chosen[self._by_id]]
+
+    @cached_property
+    def _by_id(self) -> Ints:
+        return np.array(sorted(range(self.count), key=lambda i: self.images[i].id), dtype=np.int64)

@@ -34,9 +34,10 @@ class Shard(NamedTuple):
     def is_done(self, run: Path) -> bool:
         """Whether an earlier call has answered all of it. Parts are whole or absent; a foreign one is redone."""
         try:
-            return bool(pq.read_metadata(self.part(run)).num_rows == self.answers)
+            images = pq.read_table(self.part(run), columns=["image"])["image"]
         except (OSError, pa.ArrowException):
             return False
+        return len(images) == self.answers and set(images.unique().to_pylist()) == {row.id for row in self.rows}
 
 
 def make_shards(rows: Sequence[ImageRow], audits: Sequence[Audit]) -> list[Shard]:

@@ -136,7 +136,7 @@ def test_a_cell_on_the_object_is_expected_to_matter_and_not_suspected(tmp_path: 
         assert finding.q < 0.05
         assert not finding.suspected
         assert "on the object" in finding.flags[0]
-    on_core = {row["condition"]: row["on_core"] for row in done.rows if row["condition"].startswith("patch:")}
+    on_core = {row["condition"]: row["core_share"] for row in done.rows if row["condition"].startswith("patch:")}
     assert on_core["patch:25"] == 1
     assert on_core["patch:43"] == 0
 

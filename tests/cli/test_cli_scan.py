@@ -137,7 +137,7 @@ def test_gates_decide_the_exit_code(
 
 
 def test_a_verdict_of_an_earlier_call_does_not_stay(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["scan", "model.pt", "--data", "data", *QUICK, "--audits", "noise"]
+    command = ["scan", "model.pt", "--data", "data", "--trials", "2", "--audits", "noise"]
     Ran(capsys, *command, "--rule", "clean_accuracy >= 0.9")
     assert read_verdict(only_run(here)) is not None
     again = Ran(capsys, *command)
@@ -149,12 +149,12 @@ def test_files_by_suffix_beside_the_run_folder(here: Path, capsys: pytest.Captur
     outputs = ["x.html", "y.csv", "z.md", "w.json", "mine"]
     ran = Ran(
         capsys,
-        *("scan", "model.pt", "--data", "data", *QUICK, "--audits", "noise"),
+        *("scan", "model.pt", "--data", "data", "--trials", "2", "--audits", "noise"),
         *(word for name in outputs for word in ("-o", name)),
     )
     assert ran.code == 0
     assert not (here / "runs").exists()
-    assert (here / "last").resolve() == (here / "mine").resolve()
+    assert not (here / "last").exists()
     assert (here / "x.html").read_text().startswith("<!doctype html>")
     table = list(csv.DictReader((here / "y.csv").open()))
     record = read_record(here / "mine")
@@ -185,7 +185,7 @@ def test_without_masks_only_patch_swap_runs_and_the_others_say_what_they_need(
 def test_the_record_holds_no_folder_of_this_machine(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ["scan", str(here / "model.pt"), f"--data={here / 'data'}", *QUICK, "--audits", "noise"]
+    arguments = ["scan", str(here / "model.pt"), f"--data={here / 'data'}", "--trials", "2", "--audits", "noise"]
     monkeypatch.setattr("sys.argv", ["spuraudit", *arguments])
     Ran(capsys, *arguments)
     run = only_run(here)
@@ -198,7 +198,7 @@ def test_the_record_holds_no_folder_of_this_machine(
 
 def test_limit_and_split_and_seed_reach_the_record(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--limit", "9", "--split", "train", "--seed", "5", "--sigma", "0.5", "--sigma", "0.1"]
-    Ran(capsys, "scan", "model.pt", "--data", "data", *QUICK, "--audits", "noise", *options)
+    Ran(capsys, "scan", "model.pt", "--data", "data", "--trials", "2", "--audits", "noise", *options)
     record = read_record(only_run(here))
     assert (record.data.split, record.data.images, record.data.available) == ("train", 9, 18)
     assert [entry.images for entry in record.data.classes] == [3, 3, 3]
@@ -209,7 +209,7 @@ def test_limit_and_split_and_seed_reach_the_record(here: Path, capsys: pytest.Ca
 
 def test_overridden_preprocessing_is_stored_with_its_origin(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--mean", "0.1,0.2,0.3", "--std", "0.9", "--interpolation", "bicubic", "--crop-pct", "0.9"]
-    ran = Ran(capsys, "scan", "model.pt", "--data", "data", *QUICK, "--audits", "noise", *options)
+    ran = Ran(capsys, "scan", "model.pt", "--data", "data", "--trials", "2", "--audits", "noise", *options)
     preprocess = read_record(only_run(here)).model.preprocess
     assert preprocess.mean == (0.1, 0.2, 0.3)
     assert preprocess.std == (0.9, 0.9, 0.9)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spuraudit.data import open_dataset
-from spuraudit.data.dataset import ClassInfo, Dataset, ImageRow
+from spuraudit.data.dataset import ClassInfo, Dataset, ImageRow, MaskRow
 from spuraudit.errors import DataError
 from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.cohort import choose_donor_split, choose_split, ids_sha256, limited
@@ -36,7 +36,7 @@ def dataset(*splits: str | None, default: str | None = None) -> Dataset:
         (("train", "val"), None, None, "val"),
         (("train", "val", "test"), "val", None, "val"),
         (("train", "val", "test"), "val", "train", "train"),
-        (("train", "extra"), None, None, None),
+        (("train", "valid"), None, None, "valid"),
         ((None, None), None, None, None),
     ],
 )
@@ -44,6 +44,12 @@ def test_the_audited_split(
     given_splits: tuple[str | None, ...], default: str | None, wanted: str | None, chosen: str | None
 ) -> None:
     assert choose_split(dataset(*given_splits, default=default), wanted) == chosen
+
+
+def test_splits_without_a_test_or_val_must_be_chosen() -> None:
+    with pytest.raises(DataError, match="splits extra, train, and none of them is test or val"):
+        choose_split(dataset("train", "extra"), None)
+    assert choose_split(dataset("train", "extra"), "extra") == "extra"
 
 
 def test_an_unknown_split_is_refused_with_those_there_are() -> None:
@@ -55,8 +61,15 @@ def test_an_unknown_split_is_refused_with_those_there_are() -> None:
 
 
 def test_donors_come_from_train_if_there_is_one() -> None:
-    assert choose_donor_split(dataset("train", "test")) == "train"
-    assert choose_donor_split(dataset("val", "test")) is None
+    for splits, donors in ((("train", "test"), "train"), (("val", "test"), None)):
+        whole = dataset(*splits)
+        assert choose_donor_split(whole, whole.in_split("test")) == donors
+
+
+def test_a_train_split_without_core_masks_lends_nothing_to_masked_images() -> None:
+    whole = dataset("train", "test")
+    masked = replace(whole.images[1], masks=(MaskRow("object", "core", "root", "1.png"),))
+    assert choose_donor_split(whole, (masked,)) is None
 
 
 images_of_classes = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from spuraudit.data import open_dataset
 from spuraudit.errors import DataError, NotEvaluatedError, RunError, UsageError
+from spuraudit.models.class_map import class_map
 from spuraudit.record.folder import read_record
 from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.chance import chance_check
@@ -216,10 +217,20 @@ def test_where_nothing_is_suspected_some_cleared_findings_have_pictures(data: Pa
 )
 def test_chance_is_what_one_answer_scores(correct: list[int], near: bool) -> None:
     labels = np.repeat([0, 1], 20)
-    check = chance_check(np.array(correct, dtype=bool), labels, 0.5)
+    check = chance_check(np.array(correct, dtype=bool), labels, class_map([None, None], ["a", "b"], 2, "all"))
     assert check.near_chance is near
     assert check.n == 40
     assert check.low <= check.accuracy <= check.high
+
+
+def test_chance_is_that_of_the_classes_that_are_there() -> None:
+    """Two of a hundred classes audited, always the same answer: half of it is right, and that is chance."""
+    many = class_map([None] * 100, [f"c{i}" for i in range(100)], 100, "all")
+    half = np.repeat([True, False], 40)
+    assert chance_check(half, np.repeat([3, 7], 40), many).near_chance
+    alone = chance_check(np.ones(40, dtype=bool), np.full(40, 3), many)
+    assert alone.chance == 1 / 100
+    assert not alone.near_chance
 
 
 def test_the_probe_looks_at_128_images_at_most(tmp_path: Path) -> None:

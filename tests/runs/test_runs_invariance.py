@@ -58,7 +58,7 @@ def assert_same_rows(one: dict[tuple[Any, ...], dict[str, Any]], two: dict[tuple
         other = two[asked]
         for name in ("label", "group", "donor", "donor_label", "predicted", "output"):
             assert row[name] == other[name], (asked, name)
-        for name in ("p_true", "p_sd", "p_plain", "energy", "on_core"):
+        for name in ("p_true", "p_sd", "p_plain", "energy", "core_share"):
             assert _number(row[name]) == pytest.approx(_number(other[name]), abs=1e-6, nan_ok=True), (asked, name)
 
 
