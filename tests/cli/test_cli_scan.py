@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -278,3 +281,27 @@ def test_data_check_prints_counts_and_finds_what_is_wrong(here: Path, capsys: py
     broken = Ran(capsys, "data", "check", "broken")
     assert broken.code == 2
     assert "images/red/test-001.png: the file is empty" in broken.err
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"), [("clean_accuracy >= 0.1", 0), ("clean_accuracy <= 0.1", 1), ("nothing >= 0", 2)]
+)
+def test_a_reader_that_goes_away_changes_no_exit_code(
+    here: Path, capsys: pytest.CaptureFixture[str], rule: str, code: int
+) -> None:
+    Ran(capsys, "scan", "model.pt", "--data", "data", "--trials", "2", "--audits", "noise", "-o", "mine", "-q")
+    command = [sys.executable, "-m", "spuraudit", "gate", "mine", "--rule", rule, "--min-n", "5"]
+    read, write = os.pipe()
+    os.close(read)
+    assert subprocess.run(command, cwd=here, stdout=write, stderr=subprocess.PIPE, check=False).returncode == code
+    os.close(write)
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(command, cwd=here, stdout=full, stderr=subprocess.PIPE, check=False).returncode == code
+
+
+def test_an_option_that_nothing_reads_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(capsys, "scan", "model.pt", "--data", "data", "--audits", "noise", "--passes", "10")
+    assert ran.code == 2
+    assert "--passes has no effect: it belongs to patch_swap" in ran.err
+    assert "--audits noise,patch_swap" in ran.err
+    assert not (here / "runs").exists()
