@@ -16,13 +16,15 @@ def inside(path: str, named_by: str) -> str:
 
     `named_by` says who names the path, for the message: "images.csv, line 7" or "masks.zip".
     """
-    problem = _problem(path)
+    clean = "/".join(part for part in path.split("/") if part not in ("", "."))
+    # "./C:" is relative as typed and absolute once normalised: both forms have to be harmless.
+    problem = _problem(path) or _problem(clean)
     if problem is not None:
         raise DataError(
             f"{named_by}: {path!r} {problem}.",
             "Use paths relative to the dataset's root, with forward slashes; root: or --data-dir may name any folder.",
         )
-    return "/".join(part for part in path.split("/") if part not in ("", "."))
+    return clean
 
 
 def _problem(path: str) -> str | None:

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spuraudit.data.paths import inside, is_image, parent, stem
@@ -79,6 +79,7 @@ def test_no_path_leaves_a_source(kind: str, path: str, request: pytest.FixtureRe
 
 
 @given(st.text(alphabet="ab./\\:C", max_size=12))
+@example("./C:")
 def test_a_path_that_is_let_through_stays_inside(path: str) -> None:
     try:
         clean = inside(path, "test")
