@@ -116,6 +116,7 @@ def _numbers_table(record: ScanRecord) -> object:
     table = Table(box=SIMPLE, pad_edge=False)
     for title, justify in (("", "left"), ("Value", "right"), ("95 % interval", "right"), ("n", "right"), ("", "left")):
         table.add_column(title, justify="left" if justify == "left" else "right", no_wrap=True)
+    table.columns[-1].no_wrap = False  # the reason of an undefined number must be readable in full
     for metric, name in _KEY_METRICS:
         for measurement in record.measurements:
             if measurement.metric == metric and not set(measurement.scope) - {"sigma", "feature"}:

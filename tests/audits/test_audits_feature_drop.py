@@ -150,3 +150,18 @@ def test_images_that_cannot_hold_the_energy_elsewhere_are_left_out_and_counted(t
     assert done.measured("feature_drop_excess", class_="red", feature="tag").n == 7
     _, _, excess = oracle.feature_drop(done.rows, 0, "tag", "0.25")
     assert finding.effect == pytest.approx(excess)
+
+
+def test_images_whose_mask_is_blank_do_not_dilute_the_drop(tmp_path: Path) -> None:
+    """Noise on nothing changes nothing: five such images would turn a drop of 1 into 7 / 12."""
+    data = toys.draw(tmp_path / "data", toys.Toy(tag=True))
+    blank = 0 * toys.TAG.byte().numpy()
+    for number in range(5):
+        toys.save(data / "masks" / "tag" / "red" / f"test-{number:03d}.png", blank)
+    done = toys.scan(toys.Reader(toys.TAG), data, tmp_path / "run", **DROP)
+    drop = done.measured("feature_drop", class_="red", feature="tag")
+    assert (drop.value, drop.n) == (1, 7)
+    assert done.findings("feature_drop", "tag")["red"].n == 7
+    assert done.measured("feature_drop", class_="green", feature="tag").n == 12
+    (exclusion,) = [one for one in done.record.exclusions if "blank" in one.reason]
+    assert (exclusion.n, exclusion.examples) == (5, [f"red/test-{number:03d}" for number in range(5)])
