@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from spuraudit.audits.rows import Rows
     from spuraudit.audits.sample import Sample
     from spuraudit.data.dataset import Dataset, ImageRow
-    from spuraudit.record.scan import AuditRecord, Exclusion, Finding, Measurement
+    from spuraudit.record.scan import AuditRecord, Exclusion, Finding, Measurement, PatchCurve
 
 CLEAN = "clean"
 BACKGROUND = "background"
@@ -80,6 +80,7 @@ class Summary(NamedTuple):
     definitions: dict[str, str]
     record: AuditRecord | None = None
     exclusions: tuple[Exclusion, ...] = ()
+    curves: tuple[PatchCurve, ...] = ()
 
 
 class Audit(Protocol):
@@ -122,4 +123,16 @@ class StochasticAudit(Audit, Protocol):
 
     def mask_key(self, row: ImageRow, question: Question) -> int:
         """Key of the dropout masks of a question; questions with the same donor share it."""
+        ...
+
+    def donors(self, row: ImageRow) -> tuple[str, ...]:
+        """Ids of all images that may lend pixels to this one."""
+        ...
+
+    def most_questions(self, row: ImageRow) -> int:
+        """How many questions an image can lead to; as many as `questions` where nothing follows them."""
+        ...
+
+    def follow_up(self, row: ImageRow, certainty: Mapping[Question, float]) -> list[Question]:
+        """What to ask next, given the answers to all questions so far; empty where the image is done."""
         ...

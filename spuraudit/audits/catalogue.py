@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spuraudit.audits.base import Audit, Cohort
 from spuraudit.audits.feature_drop import FeatureDropAudit
 from spuraudit.audits.noise import NoiseAudit
+from spuraudit.audits.patch_pairs import Pairing
 from spuraudit.audits.patch_swap import PatchSwapAudit
 from spuraudit.audits.region_swap import RegionSwapAudit
 
@@ -60,8 +61,16 @@ def _region_swap(cohort: Cohort, s: ScanSettings) -> Audit:
 
 def _patch_swap(cohort: Cohort, s: ScanSettings) -> Audit:
     names = cohort.class_names
-    chosen = None if s.source_classes is None else tuple(names.index(name) for name in s.source_classes)
-    return PatchSwapAudit(cohort, s.passes, s.patch_targets, s.patch_sources, s.patch, chosen)
+    pairing = Pairing(
+        cohort,
+        s.patch_sources,
+        s.patch_targets,
+        s.target_classes,
+        s.limit_sources,
+        None if s.source_classes is None else tuple(names.index(name) for name in s.source_classes),
+        None if s.pairs is None else tuple((names.index(source), names.index(target)) for source, target in s.pairs),
+    )
+    return PatchSwapAudit(cohort, pairing, s.passes, s.patch, adaptive=s.search == "adaptive")
 
 
 def make_audit(name: str, cohort: Cohort, settings: ScanSettings) -> Audit | str:

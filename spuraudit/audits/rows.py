@@ -36,6 +36,7 @@ class Block:
     predicted: Ints
     p_true: Floats
     p_plain: Floats
+    entropy: Floats
     energy: Floats
     region_share: Floats
     core_share: Floats
@@ -80,6 +81,7 @@ class Rows:
             "output",
             "p_true",
             "p_plain",
+            "entropy",
             "energy",
             "region_share",
             "core_share",
@@ -123,6 +125,7 @@ class Rows:
             predicted=integers("predicted"),
             p_true=reals("p_true"),
             p_plain=reals("p_plain"),
+            entropy=reals("entropy"),
             energy=reals("energy"),
             region_share=reals("region_share"),
             core_share=reals("core_share"),

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spuraudit.cli.scan_options import audit_names, key_values, outputs, overrides, refuse_idle, settings
+from spuraudit.cli.scan_options import (
+    audit_names,
+    batch_images,
+    class_pairs,
+    key_values,
+    outputs,
+    overrides,
+    refuse_idle,
+    settings,
+)
 from spuraudit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -174,15 +183,84 @@ def scan(
         list[str] | None,
         typer.Option("--source-class", help="Patch swap: only this class. Repeatable.", rich_help_panel=_METHOD),
     ] = None,
+    pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pair",
+            metavar="CLASS:CLASS",
+            help="Patch swap: images of the first class get cells of the second. Repeatable. Default: chosen.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    target_classes: Annotated[
+        int | None,
+        typer.Option(
+            "--target-classes",
+            min=1,
+            help="Patch swap: classes that lend cells, per class: the most confused, then random ones. Default: 2.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    limit_sources: Annotated[
+        int | None,
+        typer.Option(
+            "--limit-sources",
+            min=1,
+            help="Patch swap: at most so many source images in all, evenly over classes.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            "--search",
+            metavar="full|adaptive",
+            help="full: every cell under every target; adaptive: find the lowest cell with a quarter of the swaps.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="Patch swap: about so long (90s, 10m, 2h): adaptive search and fewer source images where needed.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    drop_path: Annotated[
+        bool | None,
+        typer.Option(
+            "--drop-path/--no-drop-path",
+            help="MC dropout: let stochastic depth drop too. Default: no.",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Of every draw. Default: 0.", rich_help_panel=_METHOD)
     ] = None,
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_COMPUTE)
     ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="fp32|bf16|fp16",
+            help="bf16 and fp16 are faster and less exact; how far answers agree with fp32 is checked and recorded.",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = "fp32",
     batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, help="Images per forward pass.", rich_help_panel=_COMPUTE)
-    ] = 32,
+        str,
+        typer.Option(
+            "--batch-size",
+            "-b",
+            metavar="N|auto",
+            help="Images per forward pass; halved where memory runs out. auto: measured before the scan.",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = "64",
     workers: Annotated[
         int | None, typer.Option("--workers", "-j", min=1, help="Decoding threads.", rich_help_panel=_COMPUTE)
     ] = None,
@@ -232,6 +310,12 @@ def scan(
         "passes": passes,
         "dropout_rate": dropout_rate,
         "source_classes": tuple(source_class) if source_class else None,
+        "pairs": class_pairs(pair) if pair else None,
+        "target_classes": target_classes,
+        "limit_sources": limit_sources,
+        "search": search,
+        "budget": budget,
+        "drop_path": drop_path,
         "seed": seed,
     }
     chosen = settings(file, **given)
@@ -239,10 +323,12 @@ def scan(
     model_spec = _given(model, file.model if file else None, "MODEL", "model.pt")
     data_spec = _given(data, file.data if file else None, "--data DATA", "--data my_dataset")
     preprocess = overrides(mean, std, interpolation, crop_pct, img_size)
+    images = batch_images(batch_size)
     progress = progress_for(quiet)
 
     from spuraudit.data import open_dataset
     from spuraudit.models import load
+    from spuraudit.runs.batching import fitting_batch_size
     from spuraudit.runs.execute import execute
     from spuraudit.runs.prepare import Machine, prepare_scan
 
@@ -257,11 +343,16 @@ def scan(
         kwargs=key_values(model_kwargs or []),
         overrides=preprocess,
         device=device,
+        precision=precision,
         allow_download=allow_download,
     )
     if not quiet:
         _introduce(loaded)
-    prepared = prepare_scan(loaded, dataset, chosen, Machine(batch_size, workers), progress)
+    if images is None:
+        fitting = fitting_batch_size(loaded)
+        progress.say(fitting.reason)
+        images = fitting.size
+    prepared = prepare_scan(loaded, dataset, chosen, Machine(images, workers), progress)
     refuse_idle(given, prepared.audits)
     run = folder or _default_folder(prepared)
     record = execute(prepared, run, argv=sys.argv[1:], progress=progress)
@@ -283,7 +374,7 @@ def _config(path: Path | None) -> Config | None:
 
 
 def _default_folder(scan: Scan) -> Path:
-    name = f"{scan.model.record.name}-{scan.dataset.name}-{scan.plan.sha256[:8]}"
+    name = f"{scan.model.record.name}-{scan.dataset.name}-{scan.plan.as_asked.sha256[:8]}"
     return Path("runs") / re.sub(r"[^A-Za-z0-9._-]+", "_", name)
 
 

@@ -28,6 +28,12 @@ OWNERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "passes": ("--passes", ("patch_swap",)),
     "dropout_rate": ("--dropout-rate", ("patch_swap",)),
     "source_classes": ("--source-class", ("patch_swap",)),
+    "pairs": ("--pair", ("patch_swap",)),
+    "target_classes": ("--target-classes", ("patch_swap",)),
+    "limit_sources": ("--limit-sources", ("patch_swap",)),
+    "search": ("--search", ("patch_swap",)),
+    "budget": ("--budget", ("patch_swap",)),
+    "drop_path": ("--drop-path", ("patch_swap",)),
 }
 
 #: Keys of the config's `audits:` mapping, by audit, and the setting each one is.
@@ -48,6 +54,12 @@ CONFIG_KEYS: dict[str, dict[str, str]] = {
         "passes": "passes",
         "dropout_rate": "dropout_rate",
         "source_classes": "source_classes",
+        "pairs": "pairs",
+        "target_classes": "target_classes",
+        "limit_sources": "limit_sources",
+        "search": "search",
+        "budget": "budget",
+        "drop_path": "drop_path",
     },
 }
 
@@ -99,8 +111,10 @@ def _from_config(config: Config) -> dict[str, Any]:
             if key not in known:
                 hint = did_you_mean(key, known) or f"It takes: {', '.join(known)}."
                 raise ConfigError(f"{config.file}: audits.{audit} has no parameter {key!r}.", hint)
-            listed = known[key] in ("sigmas", "source_classes")
+            listed = known[key] in ("sigmas", "source_classes", "pairs")
             values[known[key]] = tuple(value if isinstance(value, list) else [value]) if listed else value
+            if key == "pairs":
+                values["pairs"] = class_pairs([str(pair) for pair in values["pairs"]])
     return values
 
 
@@ -115,6 +129,26 @@ def audit_names(text: str | None) -> tuple[str, ...] | None:
         if name not in AUDIT_NAMES:
             raise UsageError(f"--audits: no audit {name!r}.", did_you_mean(name, AUDIT_NAMES) or ", ".join(AUDIT_NAMES))
     return names or None
+
+
+def class_pairs(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """`--pair sneaker:shirt` as (source class, target class). Raises UsageError for anything else."""
+    pairs = []
+    for text in texts:
+        source, sign, target = text.partition(":")
+        if not sign or not source.strip() or not target.strip():
+            raise UsageError(f"--pair {text!r}: expected CLASS:CLASS.", "For example --pair sneaker:shirt")
+        pairs.append((source.strip(), target.strip()))
+    return tuple(pairs)
+
+
+def batch_images(text: str) -> int | None:
+    """`--batch-size 64`, or None for `auto`. Raises UsageError for anything else."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--batch-size {text!r}: expected a number of images, or auto.", "For example -b 64")
+    return int(text)
 
 
 def overrides(

@@ -51,25 +51,42 @@ class ClassMap:
 
         Raises ModelError where a logit is NaN or infinite.
         """
+        logits = self._checked(logits)
+        output = logits.argmax(dim=1)
+        return Answers(self._owner(logits)[output], output, self.class_probabilities(logits.softmax(dim=1)))
+
+    def decide(self, probabilities: Tensor) -> Answers:
+        """The same from probabilities of the outputs (B, num_outputs), such as means over passes."""
+        output = probabilities.argmax(dim=1)
+        return Answers(self._owner(probabilities)[output], output, self.class_probabilities(probabilities))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Softmax over the outputs that may be answered: (B, num_outputs) twice. Errors as of `answer`."""
+        return self._checked(logits).softmax(dim=1)
+
+    def _checked(self, logits: Tensor) -> Tensor:
         if logits.ndim != 2 or logits.shape[1] != self.num_outputs:
             raise ModelError(f"The class map is for {self.num_outputs} outputs; the model gave {tuple(logits.shape)}.")
         logits = logits.float()
-        bad = int((~torch.isfinite(logits)).any(dim=1).sum())
-        if bad:
-            raise ModelError(
-                f"The model answered {bad} of {len(logits)} images with NaN or infinite logits.",
-                "The activations overflow: check the preprocessing (--mean, --std) and the checkpoint.",
-            )
+        # A sum is finite only where all its terms are, and costs one pass where isfinite costs two.
+        if not torch.isfinite(logits.sum()):
+            bad = int((~torch.isfinite(logits)).any(dim=1).sum())
+            if bad:
+                raise ModelError(
+                    f"The model answered {bad} of {len(logits)} images with NaN or infinite logits.",
+                    "The activations overflow: check the preprocessing (--mean, --std) and the checkpoint.",
+                )
+        return logits.masked_fill(self._owner(logits) < 0, -torch.inf) if self.answers == "mapped" else logits
+
+    def _owner(self, like: Tensor) -> Tensor:
+        """(num_outputs,) the class each output belongs to, -1 for none."""
         owner = torch.full((self.num_outputs,), -1, dtype=torch.int64)
         for index, outputs in enumerate(self.outputs):
             owner[list(outputs)] = index
-        owner = owner.to(logits.device)
-        if self.answers == "mapped":
-            logits = logits.masked_fill(owner < 0, -torch.inf)
-        output = logits.argmax(dim=1)
-        return Answers(owner[output], output, self._class_probabilities(logits.softmax(dim=1)))
+        return owner.to(like.device)
 
-    def _class_probabilities(self, probabilities: Tensor) -> Tensor:
+    def class_probabilities(self, probabilities: Tensor) -> Tensor:
+        """Of the classes, summed over their outputs: (..., num_outputs) -> (..., K)."""
         if self.is_identity:
             return probabilities
         # Classes own different numbers of outputs: missing ones point at an extra column of zeros. The sum runs along
@@ -78,7 +95,7 @@ class ClassMap:
         padded = [[*outputs, *[self.num_outputs] * (longest - len(outputs))] for outputs in self.outputs]
         index = torch.tensor(padded, device=probabilities.device)
         wide = torch.nn.functional.pad(probabilities, (0, 1))
-        return wide[:, index].sum(dim=2)
+        return wide[..., index].sum(dim=-1)
 
 
 def class_map(

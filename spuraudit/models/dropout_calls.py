@@ -94,7 +94,8 @@ class _Call(NamedTuple):
     inplace: bool
 
 
-def _parse(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> _Call | None:
+def parse_call(func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> _Call | None:
+    """A dropout call in its parts; None for any other function."""
     known = _CALLS.get(func)
     if known is None:
         return None
@@ -117,7 +118,7 @@ class RecordDropout(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Record a dropout call; run everything else."""
-        call = _parse(func, args, kwargs or {})
+        call = parse_call(func, args, kwargs or {})
         if call is None:
             return func(*args, **(kwargs or {}))
         if call.p > 0:
@@ -140,7 +141,7 @@ class _OwnMasks(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Answer a dropout call with our masks; run everything else."""
-        call = _parse(func, args, kwargs or {})
+        call = parse_call(func, args, kwargs or {})
         if call is None:
             return func(*args, **(kwargs or {}))
         if call.p == 0:
@@ -158,22 +159,21 @@ class _OwnMasks(TorchFunctionMode):
     def check_complete(self) -> None:
         """Raise NotEvaluatedError unless every site was met exactly once."""
         if self._used != len(self._sites):
-            raise NotEvaluatedError(
-                f"The network made another number of dropout calls than when it was probed ({self._used} of "
-                f"{len(self._sites)} known sites).",
-                "Its forward pass depends on the data; Monte Carlo dropout is not defined for it here.",
-            )
+            raise other_calls(self._used, len(self._sites))
 
 
 class ApplyMasks(_OwnMasks):
-    """Multiplies at every site with one pass's masks (of `DropoutSite.shape`, scaled by 1 / (1 - p))."""
+    """Multiplies at every site with one pass's masks, scaled by 1 / (1 - p).
+
+    masks: (1, *site.shape) for all images of the batch, or (B, *site.shape).
+    """
 
     def _answer(self, call: _Call, site: DropoutSite, mask: Tensor) -> Tensor:
         dropped = drop(site, call.x, mask, self._images)
         return call.x.copy_(dropped) if call.inplace else dropped
 
 
-class CannotExpandError(Exception):
+class CannotShareError(Exception):
     """The passes of this network cannot share what lies before the first dropout: run them one by one."""
 
 
@@ -181,24 +181,59 @@ class ExpandMasks(_OwnMasks):
     """All passes in one: the batch grows from B to T * B (pass-major) at the first dropout a tensor meets.
 
     What lies before is computed once. Decided per call by the leading size, since parallel heads each meet their
-    first dropout by themselves. masks: (T, *site.shape) per site, shared by the images of the batch.
+    first dropout by themselves. masks: (T, 1, *site.shape) for all images of the batch, or (T, B, *site.shape).
     """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """A 1x1 convolution of many 1x1 maps (VGG's head) is a matrix product, and several times faster as one."""
+        if func is torch.conv2d and (product := _pointwise(args, kwargs or {})) is not None:
+            x, weight, bias = product
+            if x.shape[0] > self._images:
+                return F.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+        return super().__torch_function__(func, types, args, kwargs)
 
     def _answer(self, call: _Call, site: DropoutSite, mask: Tensor) -> Tensor:
         if site.axis != 0 or site.rows != 1 or site.kind not in ("dropout", "feature_dropout"):
-            raise CannotExpandError
+            raise CannotShareError
         x, passes = call.x, len(mask)
         if tuple(x.shape[1:]) != site.values:
-            raise _other_shape(site, x)
-        mask = mask.to(x.dtype).unsqueeze(1)
+            raise other_shape(site, x)
+        mask = mask.to(x.dtype)
         if x.shape[0] == self._images:
             return (x.unsqueeze(0) * mask).flatten(0, 1)
         if x.shape[0] == passes * self._images:
             return (x.reshape(passes, self._images, *x.shape[1:]) * mask).flatten(0, 1)
-        raise CannotExpandError
+        raise CannotShareError
 
 
-def _other_shape(site: DropoutSite, x: Tensor) -> NotEvaluatedError:
+def _pointwise(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """(x, weight, bias) of a convolution that is a matrix product: a 1x1 kernel on 1x1 maps, nothing else set."""
+    if len(args) < 2 or kwargs:
+        return None
+    defaults: tuple[Any, ...] = (None, 1, 0, 1, 1)
+    x, weight, bias, stride, padding, dilation, groups = (*args, *defaults[len(args) - 2 :])
+    plain = groups == 1 and all(_all(given, 1) for given in (stride, dilation)) and _all(padding, 0)
+    if not plain or x.ndim != 4 or tuple(x.shape[2:]) != (1, 1) or tuple(weight.shape[2:]) != (1, 1):
+        return None
+    return x, weight, bias
+
+
+def _all(given: Any, wanted: int) -> bool:
+    return bool(given == wanted) if isinstance(given, int) else all(value == wanted for value in given)
+
+
+def other_calls(met: int, known: int) -> NotEvaluatedError:
+    """The error for a network that makes other dropout calls than its probe."""
+    return NotEvaluatedError(
+        f"The network made another number of dropout calls than when it was probed ({met} of {known} known sites).",
+        "Its forward pass depends on the data; Monte Carlo dropout is not defined for it here.",
+    )
+
+
+def other_shape(site: DropoutSite, x: Tensor) -> NotEvaluatedError:
+    """The error for a site that sees another shape than its probe."""
     return NotEvaluatedError(
         f"The dropout call {site.call} met a tensor of shape {tuple(x.shape)}; when the network was probed, one "
         f"image had {site.values}.",
@@ -207,10 +242,13 @@ def _other_shape(site: DropoutSite, x: Tensor) -> NotEvaluatedError:
 
 
 def drop(site: DropoutSite, x: Tensor, mask: Tensor, images: int) -> Tensor:
-    """The dropped activations: the same mask for each of the images. Raises NotEvaluatedError for another shape."""
+    """The dropped activations. mask: (1, *site.shape) for all images, or one for each: (images, *site.shape).
+
+    Raises NotEvaluatedError where x has another shape than the site.
+    """
     moved = x.movedim(site.axis, 0)
     if moved.shape[0] != images * site.rows or tuple(moved.shape[1:]) != site.values[site.rows > 1 :]:
-        raise _other_shape(site, x)
+        raise other_shape(site, x)
     per_image = moved.reshape(images, *site.values)
     mask = mask.to(x.dtype)
     if site.kind in ("dropout", "feature_dropout"):

@@ -17,6 +17,7 @@ from spuraudit.models.architectures import OWN, check_kwargs, classifier_names, 
 from spuraudit.models.checkpoint import read_checkpoint
 from spuraudit.models.device import resolve_device
 from spuraudit.models.model import Model
+from spuraudit.models.precision import Precision, resolve_precision
 from spuraudit.models.preprocess import NO_OVERRIDES, PreprocessOverrides, input_size, resolve
 from spuraudit.models.timm_weights import create_pretrained
 from spuraudit.models.weights import WeightsMismatchError, fit
@@ -41,6 +42,14 @@ class _Size:
     origin: str
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the network runs, and with which numbers."""
+
+    device: torch.device
+    precision: Precision
+
+
 def load(
     spec: str,
     *,
@@ -48,6 +57,7 @@ def load(
     kwargs: Mapping[str, Value] | None = None,
     overrides: PreprocessOverrides = NO_OVERRIDES,
     device: str = "auto",
+    precision: str = "fp32",
     allow_download: bool = False,
 ) -> Model:
     """Load a classifier.
@@ -55,23 +65,25 @@ def load(
     spec: a checkpoint file (.pt, .pth, .ckpt, .tar, .bin, .safetensors) or 'timm:NAME' for timm's published weights,
     which are taken from the local cache, or fetched only with allow_download. arch: the architecture of a file that
     does not state it. kwargs: arguments of the constructor. device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.
+    precision: of matrix products and convolutions, 'fp32', 'bf16' or 'fp16' (the weights stay float32).
     Returns the network in eval mode, without gradients, after one pass over a test image has shown that it answers.
     Raises ModelError for everything wrong with the checkpoint, UsageError for impossible options.
     """
     target = resolve_device(device)
+    place = _Place(target, resolve_precision(precision, target))
     given = dict(kwargs or {})
     if overrides.img_size is not None and "img_size" in given:
         raise UsageError("The input size is given twice: --img-size and --model-kwargs img_size.", "Leave one out.")
     source, separator, name = spec.partition(":")
     if separator and source == "timm":
-        return _from_timm(name, arch, given, overrides, target, allow_download)
+        return _from_timm(name, arch, given, overrides, place, allow_download)
     if separator and re.fullmatch(r"[a-z][a-z_-]+", source) and not Path(spec).exists():
         raise ModelError(f"{spec}: models from {source + ':'!r} are not known.", "Give a checkpoint file or timm:NAME.")
-    return _from_file(Path(spec), arch, given, overrides, target)
+    return _from_file(Path(spec), arch, given, overrides, place)
 
 
 def _from_file(
-    path: Path, arch: str | None, given: dict[str, Value], overrides: PreprocessOverrides, device: torch.device
+    path: Path, arch: str | None, given: dict[str, Value], overrides: PreprocessOverrides, place: _Place
 ) -> Model:
     if not path.exists() and timm.is_model(str(path)):
         raise ModelError(f"There is no file {path}.", f"For timm's published weights write timm:{path}.")
@@ -106,7 +118,7 @@ def _from_file(
     return _finish(
         network,
         preprocess,
-        device,
+        place,
         (*notes, *found),
         name=path.name.removesuffix(".tar").rsplit(".", 1)[0],
         source="file",
@@ -194,7 +206,7 @@ def _from_timm(
     arch: str | None,
     given: dict[str, Value],
     overrides: PreprocessOverrides,
-    device: torch.device,
+    place: _Place,
     allow_download: bool,
 ) -> Model:
     if arch is not None and arch != name:
@@ -220,7 +232,7 @@ def _from_timm(
     return _finish(
         network,
         preprocess,
-        device,
+        place,
         (),
         name=name,
         source="timm",
@@ -243,19 +255,20 @@ def _digest(network: nn.Module) -> str:
 
 
 def _finish(
-    network: nn.Module, preprocess: Preprocess, device: torch.device, notes: tuple[str, ...], **identity: Any
+    network: nn.Module, preprocess: Preprocess, place: _Place, notes: tuple[str, ...], **identity: Any
 ) -> Model:
     """Eval mode, no gradients, on the device; then ask once, so that a network that cannot answer stops here."""
-    network = network.eval().requires_grad_(False).float().to(device)
+    network = network.eval().requires_grad_(False).float().to(place.device)
     draft = ModelRecord(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         num_classes=0,
         preprocess=preprocess,
+        precision=place.precision,
         notes=list(notes),
         **identity,
     )
-    outputs = _outputs(Model(network=network, record=draft, device=device))
-    return Model(network, draft.model_copy(update={"num_classes": outputs}), device)
+    outputs = _outputs(Model(network=network, record=draft, device=place.device))
+    return Model(network, draft.model_copy(update={"num_classes": outputs}), place.device)
 
 
 def _outputs(model: Model) -> int:
@@ -281,6 +294,8 @@ def _outputs(model: Model) -> int:
     if not bool(torch.isfinite(logits).all()):
         raise ModelError(
             f"{record.name} ({record.arch}) answers a test image with NaN or infinity.",
-            "The weights are finite, so the activations overflow: check --model-kwargs and the checkpoint.",
+            "float16 ends at 65,504, which the activations exceed: use --precision bf16 or fp32."
+            if record.precision == "fp16"
+            else "The weights are finite, so the activations overflow: check --model-kwargs and the checkpoint.",
         )
     return int(logits.shape[1])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
+from spuraudit.models.precision import computing_in
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import torch
     from torch import Tensor, nn
 
     from spuraudit.record.scan import ModelRecord
@@ -32,16 +34,15 @@ class Model:
         std = pixels.new_tensor(preprocess.std).view(1, 3, 1, 1)
         return (pixels - mean) / std
 
-    @torch.inference_mode()
+    def computing(self) -> AbstractContextManager[None]:
+        """Inference in the record's precision. `logits` opens it itself; code that runs parts of the network needs it.
+
+        Inside, matrix products of reduced precision come out in bfloat16 or float16: `.float()` them.
+        """
+        return computing_in(self.record.precision, self.device)
+
     def logits(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) float32 RGB in [0, 1] on the model's device -> (B, num_classes) float32."""
-        with _full_precision(self.device):
+        with self.computing():
             output: Tensor = self.network(self.normalise(pixels))
-        return output.float()
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """float32 as the record says it: cuDNN would run convolutions in TF32, and choose algorithms by timing them."""
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+            return output.float()

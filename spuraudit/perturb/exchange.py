@@ -41,12 +41,10 @@ def grid(height: int, width: int, patch: int) -> Grid:
     return Grid(len(tops), len(lefts), tuple(cells))
 
 
-def swap_patch(source: Tensor, target: Tensor, cell: GridCell) -> Tensor:
-    """The source with the target's cell pasted in at the same place: (3, H, W) twice -> (3, H, W)."""
-    swapped = source.clone()
+def paste_cell(image: Tensor, donor: Tensor, cell: GridCell) -> None:
+    """Overwrite one cell of the image with the donor's at the same place: (3, H, W) twice."""
     area = (slice(None), slice(cell.top, cell.bottom), slice(cell.left, cell.right))
-    swapped[area] = target[area]
-    return swapped
+    image[area] = donor[area]
 
 
 def swap_region(pixels: Tensor, region: Tensor, donor: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         pa.field("p_true", pa.float32(), nullable=False, metadata={"meaning": "probability of the image's class"}),
         pa.field("p_sd", pa.float32(), metadata={"meaning": "its standard deviation over MC-dropout passes"}),
         pa.field("p_plain", pa.float32(), metadata={"meaning": "the same without dropout, where p_true is MC"}),
+        pa.field("entropy", pa.float32(), metadata={"meaning": "of the mean prediction over MC-dropout passes, nats"}),
         pa.field("energy", pa.float32(), metadata={"meaning": "L2 norm of the perturbation, [0, 1] pixels"}),
         pa.field("region_share", pa.float32(), metadata={"meaning": "mean over the image of the changed soft region"}),
         pa.field("core_share", pa.float32(), metadata={"meaning": "mean core mask in the swapped cell"}),

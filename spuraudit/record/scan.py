@@ -54,7 +54,7 @@ class ModelRecord(Part):
     parameters: int
     num_classes: int = Field(description="Number of outputs.")
     preprocess: Preprocess
-    precision: Literal["fp32"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     notes: list[str] = Field(default_factory=list, description="What a reader must know of how it was loaded.")
 
 
@@ -171,6 +171,31 @@ class Finding(Part):
     exhibits: list[Exhibit] = Field(default_factory=list)
 
 
+class PatchCurve(Part):
+    """Patch swap of one source image: certainty in its class over the cells (Hagos et al. 2022, figures 3 and 4).
+
+    Lists have one entry per cell in the order of the cells' numbers; null = not asked. Values are mean softmax
+    probabilities of the source's class, over MC-dropout passes (`plain_`: one pass without dropout) and over targets.
+    """
+
+    image: str = Field(description="Id of the source image.")
+    class_name: str
+    target_class: str
+    rows: int = Field(description="Of the grid.")
+    columns: int
+    unperturbed: float
+    plain_unperturbed: float
+    certainty: list[float | None]
+    plain_certainty: list[float | None]
+    targets: list[int] = Field(description="Target images behind each cell's mean; an adaptive search drops cells.")
+    argmin: int = Field(description="Number of the cell with the lowest certainty.")
+    plain_argmin: int = Field(description="The same without dropout; an adaptive search looks among the cells it left.")
+    settled: bool | None = Field(
+        default=None,
+        description="Adaptive search: whether every other cell that was left was excluded at the stated confidence.",
+    )
+
+
 class AuditRecord(Part):
     """An audit that was run, or why it was not."""
 
@@ -230,6 +255,9 @@ class ScanRecord(Part):
     definitions: dict[str, str] = Field(description="What the numbers of each definition id are, in words.")
     measurements: list[Measurement]
     findings: list[Finding] = Field(description="Ranked; suspected ones first, then by the lower end of effect_ci.")
+    curves: list[PatchCurve] = Field(
+        default_factory=list, description="Of the first source images of each class pair; all are in the observations."
+    )
     exclusions: list[Exclusion] = Field(default_factory=list)
     warnings: list[Notice] = Field(default_factory=list)
     environment: Environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -10,6 +11,15 @@ from spuraudit.record.base import Part
 
 AuditName = Literal["noise", "feature_drop", "region_swap", "patch_swap"]
 AUDIT_NAMES: tuple[AuditName, ...] = ("noise", "feature_drop", "region_swap", "patch_swap")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds_of(budget: str) -> float:
+    """'90s', '10m' or '1.5h' in seconds. Raises ValueError for anything else, and for 0."""
+    number, unit = budget[:-1], budget[-1:]
+    if unit not in _SECONDS or not re.fullmatch(r"\d+(\.\d+)?", number) or not float(number):
+        raise ValueError("a time was expected, such as 90s, 10m or 2h")
+    return float(number) * _SECONDS[unit]
 
 
 class ScanSettings(Part):
@@ -36,7 +46,15 @@ class ScanSettings(Part):
     patch_targets: int = Field(default=50, ge=1)
     passes: int = Field(default=100, ge=2)
     dropout_rate: float = Field(default=0.5, gt=0, lt=1)
+    drop_path: bool = Field(default=False, description="Whether stochastic depth drops in MC-dropout passes too.")
     source_classes: tuple[str, ...] | None = None
+    target_classes: int = Field(
+        default=2, ge=1, description="Per source class: the one it is most confused with, then random others."
+    )
+    pairs: tuple[tuple[str, str], ...] | None = Field(default=None, description="(source class, target class).")
+    limit_sources: int | None = Field(default=None, ge=1, description="At most so many in all, evenly over classes.")
+    search: Literal["full", "adaptive"] = "full"
+    budget: str | None = Field(default=None, description="Time for the patch swap, such as 90s, 10m or 2h.")
 
     @field_validator("sigmas")
     @classmethod
@@ -44,3 +62,10 @@ class ScanSettings(Part):
         if not sigmas or any(sigma <= 0 for sigma in sigmas):
             raise ValueError("every sigma must be above 0")
         return tuple(sorted(set(sigmas)))
+
+    @field_validator("budget")
+    @classmethod
+    def _time(cls, budget: str | None) -> str | None:
+        if budget is not None:
+            seconds_of(budget)
+        return budget

@@ -6,7 +6,15 @@ from typing import Literal
 
 Unit = Literal["proportion", "difference", "probability", "probability_difference", "number"]
 
-_NAMES: dict[str, Unit] = {"patch_drop": "probability_difference"}
+_NAMES: dict[str, Unit] = {
+    "patch_drop": "probability_difference",
+    "patch_argmin_drop": "probability_difference",
+    "patch_mean_absolute_change": "probability_difference",
+    "patch_argmin_agreement": "proportion",
+    "patch_settled": "proportion",
+}
+_SIZES = frozenset({"patch_mean_absolute_change"})
+"""Differences without a sign."""
 _ENDINGS: dict[str, Unit] = {
     "accuracy": "proportion",
     "drop": "difference",
@@ -21,7 +29,7 @@ _ENDINGS: dict[str, Unit] = {
 
 
 def unit_of(metric: str) -> Unit:
-    """`proportion` and `probability` lie in 0..1, their differences in -1..1.
+    """`proportion` and `probability` lie in 0..1, their differences in -1..1 (absolute ones in 0..1).
 
     Everything else, RCS above all, is a `number` in -1..1. `_images` (mean over images instead of classes) keeps it.
     """
@@ -33,4 +41,4 @@ def unit_of(metric: str) -> Unit:
 
 def lowest(metric: str) -> int:
     """The lower end of the metric's range, 0 or -1; the upper end is 1."""
-    return 0 if unit_of(metric) in ("proportion", "probability") else -1
+    return 0 if metric in _SIZES or unit_of(metric) in ("proportion", "probability") else -1

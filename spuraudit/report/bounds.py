@@ -17,6 +17,10 @@ CHART_ROWS = 30
 """Classes drawn in a chart."""
 SWEEPS = 12
 """Patch-swap sweeps drawn, those with the largest drop first."""
+SWEEP_CELLS = 10_000
+"""Cells of all drawn sweeps together: twelve 7x7 grids are 588, and a grid of 56x56 is drawn three times."""
+CURVES = 4
+"""Source images of a drawn sweep whose own curves are drawn; the paper shows four."""
 IMAGE_BYTES = 3_000_000
 """Bytes of pictures in a report after base64; cards beyond it go without."""
 RECORD_BYTES = 1_500_000

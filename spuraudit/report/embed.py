@@ -29,13 +29,14 @@ def script_json(content: object) -> Markup:
 
 
 def embedded_record(record: ScanRecord, most: int = bounds.RECORD_BYTES) -> tuple[Markup, dict[str, int]]:
-    """The record as script-safe JSON, and how many measurements and findings were left out to stay below `most` bytes.
+    """The record as script-safe JSON, and how many entries were left out to stay below `most` bytes.
 
-    The most detailed numbers go first: cells, then class pairs and features, then classes; then findings.
+    The most detailed numbers go first: curves, then cells, then class pairs and features, then classes; then findings.
     """
     content = record.model_dump(mode="json", by_alias=True)
     left_out: dict[str, int] = {}
     steps: list[tuple[str, Callable[[dict[str, Any]], bool]]] = [
+        ("curves", lambda _: True),
         ("measurements", lambda item: "cell" in item["scope"]),
         ("measurements", lambda item: "donor_class" in item["scope"] or "feature" in item["scope"]),
         ("findings", lambda item: not item["suspected"]),

@@ -8,131 +8,184 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from spuraudit.audits.base import CLEAN, Audit, Question, Shown, StochasticAudit
-from spuraudit.models.mc_dropout import DropoutPlan, draw_masks, mc_logits
+from spuraudit.audits.base import Audit, Question, Shown, StochasticAudit
+from spuraudit.models.mc_dropout import Draw, answers_of_passes
+from spuraudit.runs.showing import Block, Done, show_passes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
     from spuraudit.audits.sample import Sample
     from spuraudit.models.class_map import ClassMap
+    from spuraudit.models.dropout_plan import DropoutPlan
     from spuraudit.models.model import Model
-    from spuraudit.runs.loader import Loaded
+    from spuraudit.runs.batching import Batches
 
 Row = dict[str, Any]
 
 
 @dataclass
 class Asker:
-    """Collects questions of one shard and answers them in batches; rows come back in the order asked."""
+    """Collects blocks of pictures and answers them in batches; rows come back in the order asked."""
 
     model: Model
     class_map: ClassMap
-    batch_size: int
+    batches: Batches
     dropout: DropoutPlan | None = None
     _rows: list[Row] = field(default_factory=list)
-    _waiting: list[tuple[Tensor, list[Row]]] = field(default_factory=list)
-    _count: int = 0
+    _waiting: list[tuple[Block, list[Row]]] = field(default_factory=list)
+    _stochastic: list[tuple[Block, list[Row]]] = field(default_factory=list)
 
-    def ask(self, loaded: Loaded, audits: Sequence[Audit]) -> None:
-        """All questions of one image: clean first, then each audit's."""
-        sample = loaded.sample
-        self._enqueue(sample, [Question(CLEAN)], Shown(sample.pixels[None]))
+    def ask_image(
+        self, items: Iterator[Block | Done], audits: Sequence[Audit], told: Callable[[int], None] | None = None
+    ) -> None:
+        """Take the blocks of the next image and what follows from their answers. `told`: how many were asked."""
+        start = len(self._rows)
+        for item in items:
+            if isinstance(item, Done):
+                break
+            self._take(item)
+            if told is not None:
+                told(len(item.questions))
+        else:
+            raise RuntimeError("the blocks end before their image does")
         for audit in audits:
-            questions = audit.questions(sample.row)
             if isinstance(audit, StochasticAudit):
-                self._ask_stochastic(loaded, audit, questions)
-                continue
-            for chunk in _chunks(questions, self.batch_size):
-                self._enqueue(sample, chunk, audit.show(sample, chunk, loaded.donors))
+                self._ask_on(item, audit, start, told)
 
     def finish(self) -> list[Row]:
         """Answer what is waiting and hand over all rows of the shard."""
         self._flush()
+        self._flush_stochastic()
         rows, self._rows = self._rows, []
         return rows
 
-    def _enqueue(self, sample: Sample, questions: Sequence[Question], shown: Shown) -> None:
-        rows = self._blank_rows(sample, questions, shown)
+    def _ask_on(self, item: Done, audit: StochasticAudit, start: int, told: Callable[[int], None] | None) -> None:
+        """Rounds that depend on answers: the image's own, so it is answered before the next one begins."""
+        row = item.loaded.sample.row
+        most, asked = audit.most_questions(row), len(audit.questions(row))
+        if asked == most:
+            return
+        while True:
+            self._flush_stochastic()
+            certainty = {
+                Question(given["condition"], given["trial"], given["donor"], given["donor_label"]): given["p_true"]
+                for given in self._rows[start:]
+                if "p_sd" in given
+            }
+            questions = audit.follow_up(row, certainty)
+            if not questions:
+                break
+            for block in show_passes(item.loaded, audit, questions, self.batches.size):
+                self._take(block)
+            asked += len(questions)
+            if told is not None:
+                told(len(questions))
+        if told is not None:
+            told(most - asked)
+
+    def _take(self, block: Block) -> None:
+        rows = _blank_rows(block.sample, block.questions, block.shown)
         self._rows += rows
-        self._waiting.append((shown.pixels, rows))
-        self._count += len(rows)
-        if self._count >= self.batch_size:
-            self._flush()
+        queue, flush = (self._stochastic, self._flush_stochastic) if block.passes else (self._waiting, self._flush)
+        # Blocks of passes stay whole where they can: a mask is then drawn once.
+        if block.passes and _pictures(queue) + len(rows) > self.batches.size:
+            flush()
+        queue.append((block, rows))
+        if _pictures(queue) >= self.batches.size:
+            flush()
 
     def _flush(self) -> None:
-        if not self._waiting:
+        blocks, self._waiting[:] = list(self._waiting), []
+        if not blocks:
             return
-        pixels = torch.cat([pixels for pixels, _ in self._waiting])
-        rows = [row for _, part in self._waiting for row in part]
-        self._waiting, self._count = [], 0
-        for start in range(0, len(rows), self.batch_size):
-            part = rows[start : start + self.batch_size]
-            answers = self.class_map.answer(self.model.logits(pixels[start : start + self.batch_size]))
-            labels = torch.tensor([row["label"] for row in part], device=answers.probabilities.device)
+        pixels = torch.cat([block.shown.pixels for block, _ in blocks])
+        rows = [row for _, part in blocks for row in part]
+
+        def ask(part: slice) -> None:
+            answers = self.class_map.answer(self.model.logits(pixels[part]))
+            labels = torch.tensor([row["label"] for row in rows[part]], device=answers.probabilities.device)
             p_true = answers.probabilities.gather(1, labels[:, None])[:, 0]
-            _fill(part, answers.predicted, answers.output, p_true)
+            _fill(rows[part], predicted=answers.predicted, output=answers.output, p_true=p_true)
 
-    def _ask_stochastic(self, loaded: Loaded, audit: StochasticAudit, questions: Sequence[Question]) -> None:
-        """MC dropout: the cells of one (source, target) pair share their masks, so a pair is answered together."""
+        for _ in self.batches.run(len(rows), ask):
+            pass
+
+    def _flush_stochastic(self) -> None:
+        blocks, self._stochastic[:] = list(self._stochastic), []
+        if not blocks:
+            return
+        pixels = torch.cat([block.shown.pixels for block, _ in blocks])
+        rows = [row for _, part in blocks for row in part]
+        keys = [block.key for block, part in blocks for _ in part]
+        passes = blocks[0][0].passes
+
+        def ask(part: slice) -> None:
+            self._ask_passes(pixels[part], rows[part], keys[part], passes)
+
+        for _ in self.batches.run(len(rows), ask):
+            pass
+
+    def _ask_passes(self, pixels: Tensor, rows: Sequence[Row], keys: Sequence[int], passes: int) -> None:
+        """The predictive distribution is the mean over passes; its largest output is the answer."""
         assert self.dropout is not None  # runs prepare it before they ask
-        sample = loaded.sample
-        for _, pair in groupby(questions, key=lambda question: question.donor):
-            cells = list(pair)
-            key = audit.mask_key(sample.row, cells[0])
-            masks = draw_masks(self.dropout, key, audit.passes)
-            for chunk in _chunks(cells, self.batch_size):
-                shown = audit.show(sample, chunk, loaded.donors)
-                rows = self._blank_rows(sample, chunk, shown)
-                self._rows += rows
-                self._answer_stochastic(shown.pixels, rows, masks)
+        draws = [Draw(key, len(list(group))) for key, group in groupby(keys)]
+        answers = answers_of_passes(self.model, self.dropout, pixels, draws, passes)
+        labels = torch.tensor([row["label"] for row in rows], device=pixels.device)
 
-    def _answer_stochastic(self, pixels: Tensor, rows: list[Row], masks: tuple[Tensor, ...]) -> None:
-        assert self.dropout is not None
-        logits = mc_logits(self.model, self.dropout, pixels, masks)
-        passes, images = logits.shape[:2]
-        answers = self.class_map.answer(logits.flatten(0, 1))
-        label = rows[0]["label"]
-        probabilities = answers.probabilities.view(passes, images, -1)
-        certainty = probabilities[:, :, label]
-        plain = self.class_map.answer(self.model.logits(pixels))
-        # The predictive distribution is the mean over passes; its largest class is the answer.
-        _fill(rows, probabilities.mean(dim=0).argmax(dim=1), plain.output, certainty.mean(dim=0))
-        for row, sd, single in zip(
-            rows, certainty.std(dim=0).tolist(), plain.probabilities[:, label].tolist(), strict=True
-        ):
-            row["p_sd"], row["p_plain"] = sd, single
+        def of_label(probabilities: Tensor) -> Tensor:
+            classes = self.class_map.class_probabilities(probabilities)
+            return classes.gather(-1, labels.expand(classes.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
-    def _blank_rows(self, sample: Sample, questions: Sequence[Question], shown: Shown) -> list[Row]:
-        facts = [
-            values.tolist() if values is not None else [None] * len(questions)
-            for values in (shown.energy, shown.region_share, shown.core_share)
-        ]
-        return [
-            {
-                "image": sample.row.id,
-                "label": sample.row.label,
-                "group": sample.row.group,
-                "condition": question.condition,
-                "trial": question.trial,
-                "donor": question.donor,
-                "donor_label": question.donor_label,
-                "energy": energy,
-                "region_share": region_share,
-                "core_share": core_share,
-            }
-            for question, energy, region_share, core_share in zip(questions, *facts, strict=True)
-        ]
+        plain = of_label(self.class_map.probabilities(next(answers)[0]))
+        total, certainty = torch.zeros(()), []
+        for logits in answers:
+            probabilities = self.class_map.probabilities(logits.flatten(0, 1)).view(logits.shape)
+            certainty.append(of_label(probabilities))
+            total = total.to(probabilities) + probabilities.sum(dim=0)
+        mean = total / passes
+        of_passes = torch.cat(certainty)
+        decided = self.class_map.decide(mean)
+        _fill(
+            rows,
+            predicted=decided.predicted,
+            output=decided.output,
+            p_true=of_passes.mean(dim=0),
+            p_sd=of_passes.std(dim=0),
+            p_plain=plain,
+            entropy=torch.special.entr(mean).sum(dim=1),
+        )
 
 
-def _fill(rows: Sequence[Row], predicted: Tensor, output: Tensor, p_true: Tensor) -> None:
-    answers = zip(predicted.tolist(), output.tolist(), p_true.tolist(), strict=True)
-    for row, (answer, raw, probability) in zip(rows, answers, strict=True):
-        row.update(predicted=answer, output=raw, p_true=probability)
+def _pictures(queue: Sequence[tuple[Block, list[Row]]]) -> int:
+    return sum(len(rows) for _, rows in queue)
 
 
-def _chunks(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
-    for start in range(0, len(questions), size):
-        yield questions[start : start + size]
+def _blank_rows(sample: Sample, questions: Sequence[Question], shown: Shown) -> list[Row]:
+    facts = [
+        values.tolist() if values is not None else [None] * len(questions)
+        for values in (shown.energy, shown.region_share, shown.core_share)
+    ]
+    return [
+        {
+            "image": sample.row.id,
+            "label": sample.row.label,
+            "group": sample.row.group,
+            "condition": question.condition,
+            "trial": question.trial,
+            "donor": question.donor,
+            "donor_label": question.donor_label,
+            "energy": energy,
+            "region_share": region_share,
+            "core_share": core_share,
+        }
+        for question, energy, region_share, core_share in zip(questions, *facts, strict=True)
+    ]
+
+
+def _fill(rows: Sequence[Row], **answers: Tensor) -> None:
+    for name, values in answers.items():
+        for row, value in zip(rows, values.tolist(), strict=True):
+            row[name] = value

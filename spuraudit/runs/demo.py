@@ -39,6 +39,7 @@ SETTINGS = ScanSettings(
     swap_trials=2,
     patch_sources=12,
     patch_targets=8,
+    target_classes=1,
     passes=20,
     source_classes=tuple(NAMES[label] for label in (*CORNERS, 3, 5)),
 )

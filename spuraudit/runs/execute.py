@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import ValidationError
 
-from spuraudit.audits.base import Exhibiting, Summary
+from spuraudit.audits.base import Audit, Exhibiting, StochasticAudit, Summary
 from spuraudit.audits.findings import rank
 from spuraudit.audits.noise import clean_summary
 from spuraudit.audits.rows import Rows
@@ -17,15 +19,19 @@ from spuraudit.errors import RunError, SpurauditError
 from spuraudit.record.folder import remove_temporaries, to_json, write_bytes
 from spuraudit.record.observations import read_parts, write_part
 from spuraudit.record.settings import ScanSettings
+from spuraudit.runs.ahead import ahead
 from spuraudit.runs.asking import Asker
+from spuraudit.runs.batching import Batches
 from spuraudit.runs.exhibits import draw_exhibits
+from spuraudit.runs.patch_sweep import resolve
 from spuraudit.runs.plan import Plan
 from spuraudit.runs.prepare import prepare_scan
 from spuraudit.runs.progress import Progress, Silent, stage
 from spuraudit.runs.recording import Execution, assemble
+from spuraudit.runs.showing import show_images
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from spuraudit.data.dataset import Dataset, ImageRow
     from spuraudit.models.model import Model
@@ -42,6 +48,7 @@ def execute(scan: Scan, run: Path, *, argv: Sequence[str] = (), progress: Progre
     """
     progress = progress or Silent()
     started, clock = datetime.now(UTC), time.monotonic()
+    scan = _as_begun(scan, run)
     plan = scan.plan
     _claim(run, plan)
     shards = scan.shards
@@ -78,6 +85,20 @@ def scan(model: Model, dataset: Dataset, run: Path | str, settings: ScanSettings
     return execute(prepare_scan(model, dataset, settings or ScanSettings()), Path(run))
 
 
+def _as_begun(scan: Scan, run: Path) -> Scan:
+    """What a budget pays for is measured once: a run that is resumed keeps what its first call found."""
+    file = run / "plan.json"
+    if scan.resolved is None or not file.is_file():
+        return scan
+    try:
+        begun = Plan.model_validate_json(file.read_bytes())
+    except ValidationError:
+        return scan  # `_claim` says what is wrong with the folder
+    if begun.resolved is None or begun.as_asked != scan.plan.as_asked:
+        return scan
+    return resolve(scan, begun.resolved)
+
+
 def _claim(run: Path, plan: Plan) -> None:
     """Write the plan, or see that the folder's plan is this one."""
     file = run / "plan.json"
@@ -109,22 +130,30 @@ def _leave_nothing_half(run: Path, shards: Sequence[Shard]) -> None:
 def _ask(scan: Scan, todo: Sequence[Shard], run: Path, progress: Progress) -> None:
     """Answer shard by shard; a part is written when all of it is answered."""
     audits = list(scan.audits.values())
-    asker = Asker(scan.model, scan.class_map, scan.machine.batch_size, scan.dropout)
+    batches = Batches(scan.machine.batch_size, progress.say)
+    asker = Asker(scan.model, scan.class_map, batches, scan.dropout)
+    rows = [row for shard in todo for row in shard.rows]
+    wanted = ((row, donors_of(row, audits)) for row in rows)
+    answers = sum(shard.answers for shard in todo)
+    with stage(progress, "Scanning", answers, "answers"), scan.loader() as loader:
+        shown = show_images(loader.load(wanted), audits, scan.machine.batch_size)
+        # Closing ends the thread before the loader goes, on errors and interrupts too.
+        with closing(ahead(shown)) as items:
+            for shard in todo:
+                for _ in shard.rows:
+                    asker.ask_image(items, audits, progress.advance)
+                write_part(shard.part(run), asker.finish())
 
-    def wanted() -> Iterator[tuple[ImageRow, list[str]]]:
-        for shard in todo:
-            for row in shard.rows:
-                asked = (question for audit in audits for question in audit.questions(row))
-                yield row, sorted({question.donor for question in asked if question.donor is not None})
 
-    images = sum(len(shard.rows) for shard in todo)
-    with stage(progress, "Scanning", images, "images"), scan.loader() as loader:
-        samples = loader.load(wanted())
-        for shard in todo:
-            for _ in shard.rows:
-                asker.ask(next(samples), audits)
-                progress.advance(1)
-            write_part(shard.part(run), asker.finish())
+def donors_of(row: ImageRow, audits: Sequence[Audit]) -> list[str]:
+    """Ids of all images that lend pixels to this one."""
+    found: set[str] = set()
+    for audit in audits:
+        if isinstance(audit, StochasticAudit):
+            found.update(audit.donors(row))
+        else:
+            found.update(question.donor for question in audit.questions(row) if question.donor is not None)
+    return sorted(found)
 
 
 def _summarise(scan: Scan, rows: Rows) -> list[Summary]:

@@ -1,4 +1,8 @@
-"""Decoded samples, prepared by threads ahead of the model, with a bounded cache for donors."""
+"""Decoded samples, prepared by threads ahead of the model.
+
+An audited image lives while it is looked ahead to and used; only donors, which images share, are kept for longer, in a
+bounded cache. So memory does not grow with the number of images.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
 
 from spuraudit.audits.sample import Sample
 from spuraudit.data.decode import decode
@@ -19,9 +24,12 @@ if TYPE_CHECKING:
     from spuraudit.data.dataset import Dataset, ImageRow
     from spuraudit.record.geometry import Preprocess
 
-#: Memory that cached samples may take; several times a batch's, so that donors shared by neighbours stay.
-CACHE_BYTES = 512 * 2**20
-LOOKAHEAD = 4
+#: Donors that stay, however large (patch swap pastes 50 targets into every source of a class), and the memory that
+#: more of them may take.
+MIN_DONORS = 64
+DONOR_BYTES = 128 * 2**20
+#: A donor's pixels, masks and painted-out versions, in floats per pixel of the input.
+_FLOATS_PER_PIXEL = 12
 
 
 class Loaded(NamedTuple):
@@ -32,7 +40,11 @@ class Loaded(NamedTuple):
 
 
 class Loader:
-    """Decodes each image once while it is in use. Threads: decoding and resizing release the interpreter lock."""
+    """Decodes each image once while it is within reach: looked ahead to, or among the donors used last.
+
+    Threads (`workers`; default: up to 4): decoding and resizing release the interpreter lock. `load` may be called
+    from any one thread at a time.
+    """
 
     def __init__(
         self, dataset: Dataset, preprocess: Preprocess, device: torch.device, workers: int | None = None
@@ -44,10 +56,14 @@ class Loader:
         self._fill = (red, green, blue)
         self._device = device
         self._rows = {row.id: row for row in dataset.images}
-        floats = 3 * geometry.height * geometry.width
-        self._capacity = max(64, CACHE_BYTES // (4 * 3 * floats))
-        self._cache: OrderedDict[str, Future[Sample]] = OrderedDict()
-        self._pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1), "decode")
+        sample_bytes = 4 * _FLOATS_PER_PIXEL * geometry.height * geometry.width
+        self._capacity = max(MIN_DONORS, DONOR_BYTES // sample_bytes)
+        self._donors: OrderedDict[str, Future[Sample]] = OrderedDict()
+        #: Everything somebody holds: those looked ahead to, and donors.
+        self._within_reach: WeakValueDictionary[str, Future[Sample]] = WeakValueDictionary()
+        workers = workers or min(4, os.cpu_count() or 1)
+        self._lookahead = 2 * workers
+        self._pool = ThreadPoolExecutor(workers, "decode")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -65,20 +81,28 @@ class Loader:
     def load(self, wanted: Iterable[tuple[ImageRow, Iterable[str]]]) -> Iterator[Loaded]:
         """Samples in the order wanted: (row, ids of its donors). Raises DataError of the first bad image."""
         ahead: deque[tuple[Future[Sample], dict[str, Future[Sample]]]] = deque()
+        waiting = 0
         for row, donors in wanted:
-            ahead.append((self._request(row), {name: self._request(self._rows[name]) for name in donors}))
-            if len(ahead) > LOOKAHEAD:
+            ahead.append((self._request(row), {name: self._donor(name) for name in donors}))
+            waiting += 1 + len(ahead[-1][1])
+            # Counted in samples, not in images: a source of patch swap comes with fifty donors.
+            while waiting > self._lookahead and len(ahead) > 1:
+                waiting -= 1 + len(ahead[0][1])
                 yield _wait(*ahead.popleft())
         while ahead:
             yield _wait(*ahead.popleft())
 
     def _request(self, row: ImageRow) -> Future[Sample]:
-        future = self._cache.get(row.id)
+        future = self._within_reach.get(row.id)
         if future is None:
-            future = self._cache[row.id] = self._pool.submit(self._sample, row)
-        self._cache.move_to_end(row.id)
-        while len(self._cache) > self._capacity:
-            self._cache.popitem(last=False)
+            future = self._within_reach[row.id] = self._pool.submit(self._sample, row)
+        return future
+
+    def _donor(self, name: str) -> Future[Sample]:
+        future = self._donors[name] = self._request(self._rows[name])
+        self._donors.move_to_end(name)
+        while len(self._donors) > self._capacity:
+            self._donors.popitem(last=False)
         return future
 
     def _sample(self, row: ImageRow) -> Sample:

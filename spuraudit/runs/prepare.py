@@ -6,33 +6,30 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
 from spuraudit import __version__
 from spuraudit.audits.base import BACKGROUND, Audit, Cohort
 from spuraudit.audits.catalogue import make_audit
-from spuraudit.audits.patch_swap import PatchSwapAudit
 from spuraudit.data.fingerprint import fingerprint
 from spuraudit.data.geometry import geometry_for
 from spuraudit.errors import DataError, UsageError, did_you_mean
 from spuraudit.models.class_map import ClassMap, class_map
-from spuraudit.models.mc_dropout import DropoutPlan, prepare
 from spuraudit.models.preprocess import with_geometry
 from spuraudit.record.scan import AuditRecord
 from spuraudit.record.settings import AUDIT_NAMES, AuditName, ScanSettings
-from spuraudit.runs.asking import Asker
 from spuraudit.runs.chance import PROBE_IMAGES, ChanceCheck, chance_check, refuse_near_chance
+from spuraudit.runs.clean import clean_answers
 from spuraudit.runs.cohort import choose_donor_split, choose_split, ids_sha256, limited
 from spuraudit.runs.loader import Loader
-from spuraudit.runs.plan import Plan
-from spuraudit.runs.progress import Progress, Silent, stage
+from spuraudit.runs.patch_sweep import prepare_sweep
+from spuraudit.runs.plan import Plan, Resolved
+from spuraudit.runs.progress import Progress, Silent
 from spuraudit.runs.shards import Shard, make_shards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spuraudit.data.dataset import Dataset
+    from spuraudit.models.dropout_plan import DropoutPlan
     from spuraudit.models.model import Model
 
 
@@ -60,6 +57,7 @@ class Scan:
     dropout: DropoutPlan | None
     chance: ChanceCheck
     machine: Machine = field(default_factory=Machine)
+    resolved: Resolved | None = None
 
     @cached_property
     def plan(self) -> Plan:
@@ -73,6 +71,7 @@ class Scan:
             images_sha256=ids_sha256(self.cohort.rows),
             audits=tuple(self.audits),
             settings=self.settings,
+            resolved=self.resolved,
         )
 
     @cached_property
@@ -112,7 +111,7 @@ def prepare_scan(
             f"{dataset.origin or dataset.name}: a feature is named {BACKGROUND!r}, which means what no mask covers.",
             "Give the feature another name, such as 'backdrop'.",
         )
-    _check_source_classes(settings, names)
+    _check_classes(settings, names)
     donor_split = choose_donor_split(dataset, in_split)
     cohort = Cohort(
         dataset=dataset,
@@ -128,19 +127,26 @@ def prepare_scan(
     scan = Scan(
         model, dataset, mapping, cohort, split, len(in_split), settings, audits, skipped, None, _NO_CHANCE, machine
     )
-    scan = replace(scan, chance=_probe(scan, progress))
+    scan = _probe(scan, progress)
     if not settings.allow_chance:
         refuse_near_chance(scan.chance, model, mapping, names)
-    return _with_dropout(scan)
+    return prepare_sweep(scan, progress)
 
 
 _NO_CHANCE = ChanceCheck(0.0, 0.0, 0.0, 0.0, 0)
 
 
-def _check_source_classes(settings: ScanSettings, names: Sequence[str]) -> None:
-    for name in settings.source_classes or ():
+def _check_classes(settings: ScanSettings, names: Sequence[str]) -> None:
+    """Classes of the patch swap that the user named."""
+    pairs = settings.pairs or ()
+    for name in (*(settings.source_classes or ()), *(name for pair in pairs for name in pair)):
         if name not in names:
             raise UsageError(f"No class {name!r} in the dataset.", did_you_mean(name, names) or ", ".join(names[:20]))
+    for source, target in pairs:
+        if source == target:
+            raise UsageError(f"The pair {source}:{target} names one class twice.", "Give two classes.")
+    if pairs and settings.source_classes:
+        raise UsageError("Pairs and source classes are both given.", "Give --pair or --source-class.")
 
 
 def _choose_audits(cohort: Cohort, settings: ScanSettings) -> tuple[dict[AuditName, Audit], tuple[AuditRecord, ...]]:
@@ -166,28 +172,17 @@ def _choose_audits(cohort: Cohort, settings: ScanSettings) -> tuple[dict[AuditNa
     return chosen, skipped
 
 
-def _probe(scan: Scan, progress: Progress) -> ChanceCheck:
-    """Clean accuracy of some images, evenly over classes."""
+def _probe(scan: Scan, progress: Progress) -> Scan:
+    """Clean accuracy of some images, evenly over classes; and whether reduced precision answers like float32."""
     rows = limited(scan.cohort.rows, PROBE_IMAGES)
-    asker = Asker(scan.model, scan.class_map, scan.machine.batch_size)
-    with stage(progress, "Checking clean accuracy", len(rows), "images"), scan.loader() as loader:
-        for loaded in loader.load((row, ()) for row in rows):
-            asker.ask(loaded, ())
-            progress.advance(1)
-    answers = asker.finish()
-    labels = np.array([row["label"] for row in answers])
-    correct = np.array([row["predicted"] for row in answers]) == labels
-    return chance_check(correct, labels, scan.class_map)
-
-
-def _with_dropout(scan: Scan) -> Scan:
-    """For MC dropout: find where the model drops, or inject, and prove that passes differ."""
-    audit = scan.audits.get("patch_swap")
-    if not isinstance(audit, PatchSwapAudit):
-        return scan
-    rows = scan.cohort.rows[:2] if len(scan.cohort.rows) > 1 else scan.cohort.rows * 2
-    with scan.loader() as loader:
-        pixels = torch.stack([loaded.sample.pixels for loaded in loader.load((row, ()) for row in rows)])
-    dropout = prepare(scan.model, pixels, rate=scan.settings.dropout_rate)
-    noted = replace(audit, dropout_note=dropout.describe())
-    return replace(scan, dropout=dropout, audits={**scan.audits, "patch_swap": noted})
+    answers = clean_answers(scan, rows, "Checking clean accuracy", progress)
+    chance = chance_check(answers.right.numpy(), answers.labels.numpy(), scan.class_map)
+    record = scan.model.record
+    if record.precision == "fp32":
+        return replace(scan, chance=chance)
+    exact = replace(scan.model, record=record.model_copy(update={"precision": "fp32"}))
+    expected = clean_answers(scan, rows, "Comparing with float32", progress, exact)
+    same = int((answers.predicted == expected.predicted).sum())
+    note = f"Precision {record.precision}: {same} of {len(rows)} images are answered as in fp32."
+    model = replace(scan.model, record=record.model_copy(update={"notes": [*record.notes, note]}))
+    return replace(scan, chance=chance, model=model)

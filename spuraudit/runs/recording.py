@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
+
 from spuraudit import __version__
 from spuraudit.record.folder import sha256_of
 from spuraudit.record.scan import (
@@ -70,12 +72,15 @@ def assemble(
         definitions=definitions,
         measurements=[m for summary in summaries for m in summary.measurements],
         findings=findings,
+        curves=[curve for summary in summaries for curve in summary.curves],
         exclusions=[e for summary in summaries for e in summary.exclusions] + _left_out(scan),
         warnings=_notices(scan),
         environment=_environment(str(scan.model.device)),
         observations=[
-            ObservationPart(file=part.relative_to(run).as_posix(), sha256=sha256_of(part), rows=shard.answers)
-            for part, shard in zip(execution.parts, scan.shards, strict=True)
+            ObservationPart(
+                file=part.relative_to(run).as_posix(), sha256=sha256_of(part), rows=pq.read_metadata(part).num_rows
+            )
+            for part in execution.parts
         ],
     )
 

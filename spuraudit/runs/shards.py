@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spuraudit.audits.base import StochasticAudit
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -20,12 +22,15 @@ MAX_PASSES = 1024
 
 
 class Shard(NamedTuple):
-    """Images whose rows go to one part."""
+    """Images whose rows go to one part.
+
+    answers: how many it can lead to; `exact`: and always does, since no question depends on an answer.
+    """
 
     number: int
     rows: tuple[ImageRow, ...]
     answers: int
-    passes: int
+    exact: bool = True
 
     def part(self, run: Path) -> Path:
         """Where its rows lie."""
@@ -37,7 +42,8 @@ class Shard(NamedTuple):
             images = pq.read_table(self.part(run), columns=["image"])["image"]
         except (OSError, pa.ArrowException):
             return False
-        return len(images) == self.answers and set(images.unique().to_pylist()) == {row.id for row in self.rows}
+        expected = len(images) == self.answers if self.exact else len(images) <= self.answers
+        return expected and set(images.unique().to_pylist()) == {row.id for row in self.rows}
 
 
 def make_shards(rows: Sequence[ImageRow], audits: Sequence[Audit]) -> list[Shard]:
@@ -45,14 +51,20 @@ def make_shards(rows: Sequence[ImageRow], audits: Sequence[Audit]) -> list[Shard
     shards: list[Shard] = []
     current: list[ImageRow] = []
     answers = passes = 0
+    exact = True
     for row in rows:
-        asked = [(len(audit.questions(row)), getattr(audit, "passes", 0) + 1) for audit in audits]
         current.append(row)
-        answers += 1 + sum(count for count, _ in asked)
-        passes += 1 + sum(count * cost for count, cost in asked)
+        answers, passes = answers + 1, passes + 1
+        for audit in audits:
+            asked = most = len(audit.questions(row))
+            cost = 1
+            if isinstance(audit, StochasticAudit):
+                most, cost = audit.most_questions(row), audit.passes + 1
+            exact &= asked == most
+            answers, passes = answers + most, passes + most * cost
         if len(current) >= MAX_IMAGES or passes >= MAX_PASSES:
-            shards.append(Shard(len(shards), tuple(current), answers, passes))
-            current, answers, passes = [], 0, 0
+            shards.append(Shard(len(shards), tuple(current), answers, exact))
+            current, answers, passes, exact = [], 0, 0, True
     if current:
-        shards.append(Shard(len(shards), tuple(current), answers, passes))
+        shards.append(Shard(len(shards), tuple(current), answers, exact))
     return shards

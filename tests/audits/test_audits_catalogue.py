@@ -90,7 +90,9 @@ def test_masks_decide_what_runs_by_default_and_the_rest_says_what_it_needs(tmp_p
         "Not asked for: add --audits patch_swap."
     )
     bare = toys.draw(tmp_path / "bare", toys.Toy(test=4, train=2, masks=False))
-    swept = toys.scan(toys.Reader(toys.OBJECT), bare, tmp_path / "b", passes=4, patch_targets=1, patch_sources=1)
+    swept = toys.scan(
+        toys.Reader(toys.OBJECT), bare, tmp_path / "b", passes=4, patch_targets=1, patch_sources=1, target_classes=1
+    )
     assert {a.name: a.reason for a in swept.record.audits if a.status == "skipped"} == {
         "noise": "It needs core masks; the audited images have none.",
         "feature_drop": "It needs feature masks; the audited images have none.",

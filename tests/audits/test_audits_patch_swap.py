@@ -9,13 +9,13 @@ import pytest
 import toys
 from oracles import audits as oracle
 
-from spuraudit.audits.patch_swap import cell_permutation
+from spuraudit.audits.patch_findings import cell_permutation
 from spuraudit.errors import NotEvaluatedError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATCH = {"audits": ("patch_swap",), "passes": 12, "patch_targets": 3, "patch_sources": 4}
+PATCH = {"audits": ("patch_swap",), "passes": 12, "patch_targets": 3, "patch_sources": 4, "target_classes": 1}
 CLASSES = list(toys.NAMES[:3])
 
 
@@ -166,7 +166,7 @@ def test_sources_that_are_answered_wrong_do_not_count(tmp_path: Path) -> None:
     assert found["green"].n == 6
     assert "blue" not in found
     (audit,) = [audit for audit in done.record.audits if audit.status == "run"]
-    assert "None of the 6 source images of blue is classified right: not swept." in audit.notes
+    assert "None of the 6 source images of blue that were tried is classified right: not swept." in audit.notes
     right = {row["image"] for row in done.rows if row["condition"] == "clean" and row["predicted"] == row["label"]}
     assert right >= {"red/test-001", "red/test-003", "red/test-005"}
 

@@ -267,6 +267,16 @@ def test_no_masks_for_an_audit_that_is_asked_for(here: Path, capsys: pytest.Capt
         (["--model-kwargs", "width"], "--model-kwargs 'width': expected KEY=VALUE"),
         (["--model-kwargs", "widht=3"], "widht"),
         (["--source-class", "purple"], "No class 'purple'"),
+        (["--pair", "red"], "--pair 'red': expected CLASS:CLASS"),
+        (["--audits", "patch_swap", "--pair", "red:purple"], "No class 'purple'"),
+        (["--audits", "patch_swap", "--search", "fast"], "--search"),
+        (["--audits", "patch_swap", "--budget", "soon"], "such as 90s, 10m or 2h"),
+        (["--audits", "patch_swap", "--budget", "0.01s"], "--budget 0.01s is too small"),
+        (["--target-classes", "2"], "--target-classes has no effect"),
+        (["--precision", "fp8"], "The precision 'fp8' is unknown"),
+        (["--precision", "fp16", "--device", "cpu"], "Use --precision bf16"),
+        (["--batch-size", "many"], "--batch-size 'many': expected a number of images, or auto"),
+        (["--batch-size", "0"], "--batch-size '0'"),
         (["--device", "tpu"], "tpu"),
         (["-o", "report.pdf"], "report.pdf: unknown format '.pdf'"),
         (["-o", "one", "-o", "two"], "two run folders: one and two"),
@@ -300,7 +310,7 @@ def test_a_command_without_its_subject(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["scan", "model.pt", "--data", "data", "--batch-size", "0"], ["scna"], ["scan", "--no-such-option"]]
+    "arguments", [["scan", "model.pt", "--data", "data", "--passes", "1"], ["scna"], ["scan", "--no-such-option"]]
 )
 def test_usage_errors_of_the_parser_exit_with_2(
     here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]

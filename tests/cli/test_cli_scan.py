@@ -64,7 +64,7 @@ def test_results_on_stdout_everything_else_on_stderr(here: Path, capsys: pytest.
     for said in ("Clean accuracy", "RCS (sigma 0.25)", "Region-swap gap (background)", "Suspected spurious features"):
         assert said in ran.out
         assert said not in ran.err
-    for said in ("Model  model: paper_cnn", "Input  28x28", "Scanning: 60 images", "Report: runs/"):
+    for said in ("Model  model: paper_cnn", "Input  28x28", " answers\n", "Report: runs/"):
         assert said in ran.err
         assert said not in ran.out
     assert "\x1b[" not in ran.out + ran.err  # no colour codes in a pipe
@@ -183,6 +183,39 @@ def test_without_masks_only_patch_swap_runs_and_the_others_say_what_they_need(
     assert "It needs core masks" in page
     assert {f.audit for f in record.findings} == {"patch_swap"}
     assert "Clean accuracy" in ran.out
+
+
+def test_every_option_of_the_patch_swap_reaches_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = Ran(
+        capsys,
+        *("scan", "model.pt", "--data", "data", "--audits", "patch_swap", "--passes", "4", "--targets", "6"),
+        *("--pair", "red:green", "--pair", "green:blue", "--sources", "3", "--limit-sources", "4"),
+        *("--search", "adaptive", "--precision", "bf16", "--batch-size", "auto", "--budget", "1h"),
+    )
+    assert ran.code == 0
+    assert "Batch size " in ran.err
+    assert "the fastest on cpu" in ran.err
+    assert "Budget 1h: adaptive search, at most 4 source images" in ran.err
+    record = read_record(only_run(here))
+    assert record.model.precision == "bf16"
+    assert {(f.class_name, f.target_class) for f in record.findings} == {("red", "green"), ("green", "blue")}
+    assert len(record.curves) == 4
+    assert all(curve.settled is not None for curve in record.curves)
+    again = Ran(capsys, "scan", "model.pt", "--data", "data", *("--audits", "patch_swap", "--passes", "4"))
+    assert again.code == 0
+    assert len(list((here / "runs").iterdir())) == 3  # another plan, another folder; and `last`
+
+
+def test_config_takes_pairs_and_search(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parameters = {"pairs": ["red:blue"], "search": "adaptive", "passes": 4, "targets": 5, "sources": 2}
+    (here / ".spuraudit.yaml").write_text(json.dumps({"audits": {"patch_swap": parameters}}))
+    assert Ran(capsys, "scan", "model.pt", "--data", "data").code == 0
+    record = read_record(only_run(here))
+    assert [(f.class_name, f.target_class) for f in record.findings] == [("red", "blue")]
+    (here / ".spuraudit.yaml").write_text(json.dumps({"audits": {"patch_swap": {"pairs": ["red"]}}}))
+    refused = Ran(capsys, "scan", "model.pt", "--data", "data")
+    assert refused.code == 2
+    assert "expected CLASS:CLASS" in refused.err
 
 
 def test_the_record_holds_no_folder_of_this_machine(

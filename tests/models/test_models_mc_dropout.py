@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from spuraudit.errors import NotEvaluatedError, UsageError
 from spuraudit.models.dropout_calls import DropoutCall, drop, find_sites
-from spuraudit.models.mc_dropout import DropoutPlan, draw_masks, mc_logits, prepare
+from spuraudit.models.dropout_masks import draw_kept
+from spuraudit.models.dropout_plan import DropoutPlan
+from spuraudit.models.linear_head import read_head
+from spuraudit.models.mc_dropout import Draw, answers_of_passes, draw_masks, mc_logits, prepare
 
 
 @pytest.fixture(scope="module")
@@ -242,12 +245,12 @@ def test_alpha_dropout_keeps_mean_and_variance(function: object, pixels: Tensor)
     site = prepare(model, small(pixels)).sites[0]
     site = replace(site, shape=(20, 5), values=(20, 5)) if site.kind == "alpha_dropout" else None
     site = site or replace(prepare(model, small(pixels)).sites[0], shape=(20, 1), values=(20, 5))
-    mask = draw_masks(DropoutPlan((site,), False, None, ("",)), 6, 1)[0][0]
+    mask = draw_masks(DropoutPlan((site,), False, None, ("",)), 6, 1)[0]
     ours = drop(site, torch.full((2, 20, 5), 0.7), mask, 2).unique()
     assert torch.allclose(ours, torchs, atol=1e-4)
 
     wide = replace(site, shape=(400_000,), values=(400_000,))
-    mask = draw_masks(DropoutPlan((wide,), False, None, ("",)), 6, 1)[0][0]
+    mask = draw_masks(DropoutPlan((wide,), False, None, ("",)), 6, 1)[0]
     normal = torch.randn(1, 400_000, generator=torch.Generator().manual_seed(2))
     dropped = drop(wide, normal, mask, 1)
     assert float(dropped.mean()) == pytest.approx(0, abs=0.01)
@@ -320,9 +323,28 @@ def test_a_changed_shape_is_refused(pixels: Tensor) -> None:
     wrong = replace(plan, sites=(site,))
     with pytest.raises(NotEvaluatedError, match="when the network was probed"):
         mc_logits(model, wrong, pixels, draw_masks(wrong, 1, 2))
-    more = replace(plan, sites=(plan.sites[0], replace(plan.sites[0], call=1)))
+    more = replace(plan, evaluation="expanded", sites=(plan.sites[0], replace(plan.sites[0], call=1)))
     with pytest.raises(NotEvaluatedError, match="another number of dropout calls"):
         mc_logits(model, more, pixels, draw_masks(more, 1, 2))
+
+
+def test_a_linear_head_that_drops_twice_for_other_images_is_refused(pixels: Tensor) -> None:
+    def call(x: Tensor) -> Tensor:
+        return F.dropout(F.dropout(x, 0.3) if float(x.mean()) > 100 else x, 0.3)
+
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(call(x.mean(dim=(2, 3))))
+
+    model = as_model(Late(), 28)
+    plan = prepare(model, small(pixels))
+    assert plan.evaluation == "linear head"
+    with pytest.raises(NotEvaluatedError, match="another number of dropout calls"):
+        next(answers_of_passes(model, plan, small(pixels) + 1000, [Draw(1, len(pixels))], 3))
 
 
 def test_impossible_arguments(pixels: Tensor) -> None:
@@ -353,32 +375,140 @@ def test_describe_says_what_was_done(pixels: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arch", "kwargs", "expandable"),
+    ("arch", "kwargs", "evaluation"),
     [
-        ("test_efficientnet", {"drop_rate": 0.2}, True),  # functional, in the head
-        ("test_efficientnet", {}, True),  # injected
-        ("test_vit", {"drop_rate": 0.3}, True),  # module, in the head
-        ("vit_tiny_patch16_224", {"pos_drop_rate": 0.1, "img_size": 64}, True),
-        ("test_vit", {"proj_drop_rate": 0.2}, False),  # inside residual branches: passes stay apart
+        ("paper_cnn", {"img_size": 64}, "linear head"),
+        ("test_efficientnet", {"drop_rate": 0.2}, "linear head"),  # functional
+        ("test_efficientnet", {}, "linear head"),  # injected
+        ("test_vit", {"drop_rate": 0.3}, "linear head"),  # module
+        ("resnetv2_18", {}, "expanded"),  # the last layer is a convolution
+        ("deit_tiny_distilled_patch16_224", {"img_size": 64, "depth": 2}, "expanded"),  # two heads
+        ("vit_tiny_patch16_224", {"pos_drop_rate": 0.1, "img_size": 64}, "expanded"),
+        ("test_vit", {"proj_drop_rate": 0.2}, "whole passes"),  # inside residual branches: passes stay apart
     ],
 )
-def test_expanded_passes_equal_single_passes(arch: str, kwargs: dict[str, float], expandable: bool) -> None:
+def test_shared_passes_equal_whole_passes(arch: str, kwargs: dict[str, float], evaluation: str) -> None:
     torch.manual_seed(0)
     model = as_model(build(arch, **kwargs), 64)
     batch = torch.rand(5, 3, 64, 64)
+    before = state_of(model.network)
     plan = prepare(model, batch)
-    assert plan.expandable == expandable
+    assert plan.evaluation == evaluation
+    assert evaluation in plan.describe_cost()
     masks = draw_masks(plan, 3, 7)
     together = mc_logits(model, plan, batch, masks).softmax(dim=2)
-    apart = mc_logits(model, replace(plan, expandable=False), batch, masks).softmax(dim=2)
+    apart = mc_logits(model, replace(plan, evaluation="whole passes"), batch, masks).softmax(dim=2)
     assert together.shape == (7, 5, together.shape[2])
     assert torch.allclose(together, apart, atol=1e-5)
+    assert_as_found(before, model.network)
 
 
-def test_a_small_memory_limit_gives_the_same_logits(monkeypatch: pytest.MonkeyPatch, pixels: Tensor) -> None:
-    model = as_model(build("test_efficientnet", drop_rate=0.2), 64)
+EVALUATIONS = {
+    "linear head": ("test_efficientnet", {"drop_rate": 0.2}),
+    "expanded": ("deit_tiny_distilled_patch16_224", {"img_size": 64, "depth": 2}),
+    "whole passes": ("test_vit", {"proj_drop_rate": 0.2}),
+}
+
+
+@pytest.mark.parametrize("floats", [1, 2**25])
+@pytest.mark.parametrize("evaluation", EVALUATIONS)
+def test_a_batch_of_several_keys_gives_what_each_gives_alone(
+    evaluation: str, floats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so does memory for one pass at a time."""
+    arch, kwargs = EVALUATIONS[evaluation]
+    model = as_model(build(arch, **kwargs), 64)
+    batch = torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    plan = prepare(model, batch)
+    assert plan.evaluation == evaluation
+    draws = [Draw(7, 2), Draw(8, 1), Draw(9, 2)]
+    expected = torch.cat(
+        [
+            mc_logits(model, replace(plan, evaluation="whole passes"), some, draw_masks(plan, draw.key, 5))
+            for some, draw in zip(batch.split([2, 1, 2]), draws, strict=True)
+        ],
+        dim=1,
+    )
+    monkeypatch.setattr("spuraudit.models.mc_dropout._FLOATS", floats)
+    monkeypatch.setattr("spuraudit.models.linear_head._FLOATS", floats)
+    plain, *passes = answers_of_passes(model, plan, batch, draws, 5)
+    assert len(passes) == (5 if floats == 1 else 1)
+    assert torch.allclose(plain[0], model.logits(batch), atol=1e-5)
+    assert torch.allclose(torch.cat(passes), expected, atol=1e-5)
+    with pytest.raises(UsageError, match="images"):
+        next(answers_of_passes(model, plan, batch, draws[:2], 5))
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_changed_features_alone_give_the_same_logits(pool: bool) -> None:
+    """One cell swapped: in the paper's network a few hundred of the features change, and only these are multiplied."""
+    model = as_model(build("paper_cnn", pool=pool), 28)
+    batch = torch.rand(6, 3, 28, 28, generator=torch.Generator().manual_seed(4))
+    batch[1:5] = batch[0]
+    for number, image in enumerate(batch[1:4]):  # image 4 is the first one again, image 5 another photo
+        image[:, 4 * number : 4 * number + 4, 8:12] = 1.0
+    plan = prepare(model, batch)
+    masks = draw_masks(plan, 3, 50)
+    expected = mc_logits(model, replace(plan, evaluation="whole passes"), batch, masks)
+    some = read_head(model, plan, batch).part(0, 5)
+    changed = (some.features[1:] != some.features[:1]).sum(dim=1)
+    assert 0 < int(changed[:3].min()) <= int(changed.max()) < 0.25 * some.features.shape[1]
+    assert int(changed[3]) == 0
+    kept = masks[0].flatten(1)
+    assert torch.allclose(some.passes(kept, 1.0), expected[:, :5], atol=1e-5)
+    assert torch.allclose(some.passes(kept, 1.0, few=0.0), expected[:, :5], atol=1e-5)
+    assert torch.allclose(mc_logits(model, plan, batch, masks), expected, atol=1e-5)
+
+
+def test_masks_may_be_drawn_in_any_chunks() -> None:
+    for size, p in ((7, 0.3), (50, 0.5), (3, 0.999_999), (3, 0.000_001)):
+        call = [DropoutCall("dropout", p, (images, size), "a") for images in (1, 2)]
+        (site,), _ = find_sites(call[:1], call[1:])
+        whole = draw_kept(site, 2, 99, 0, 40)
+        parts = [draw_kept(site, 2, 99, a, b) for a, b in ((0, 1), (1, 4), (4, 29), (29, 40))]
+        assert torch.equal(torch.cat(parts), whole)
+
+
+def test_vggs_head_is_evaluated_as_a_matrix_product(pixels: Tensor) -> None:
+    """Its second layer is a 1x1 convolution on a 1x1 map."""
+    model = as_model(build("vgg11", drop_rate=0.5), 64)
     plan = prepare(model, pixels)
-    masks = draw_masks(plan, 1, 6)
-    whole = mc_logits(model, plan, pixels, masks)
-    monkeypatch.setattr("spuraudit.models.mc_dropout._EXPANDED_BYTES", 1)
-    assert torch.allclose(mc_logits(model, plan, pixels, masks), whole, atol=1e-5)
+    assert plan.evaluation == "expanded"
+    seen: list[tuple[int, ...]] = []
+    hook = model.network.pre_logits.fc2.register_forward_hook(lambda _m, _a, out: seen.append(tuple(out.shape)))
+    kernels: list[str] = []
+    try:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            mc_logits(model, plan, pixels[:2], draw_masks(plan, 1, 3))
+        kernels = [event.key for event in profile.key_averages() for _ in range(event.count)]
+    finally:
+        hook.remove()
+    assert seen == [(6, 4096, 1, 1)]
+    assert kernels.count("aten::conv2d") == 9  # 8 in the body and the first of the head, none on the 1x1 map
+
+
+def test_stochastic_depth_drops_only_when_asked(pixels: Tensor) -> None:
+    model = as_model(build("test_vit", img_size=64, drop_path_rate=0.3), 64)
+    before = state_of(model.network)
+    quiet = prepare(model, pixels)
+    assert quiet.injected
+    assert quiet.drop_paths == ()
+    plan = prepare(model, pixels, drop_path=True)
+    assert not plan.injected
+    assert len(plan.drop_paths) == len(plan.sites) > 2
+    assert "Stochastic depth" in plan.describe()
+    logits = mc_logits(model, plan, pixels, draw_masks(plan, 1, 6))
+    assert float(logits.std(dim=0).max()) > 0
+    # a pass in which every path is kept, unscaled, is the deterministic one
+    ones = tuple(torch.ones(1, *site.shape) for site in plan.sites)
+    assert torch.allclose(mc_logits(model, plan, pixels, ones)[0], model.logits(pixels), atol=1e-6)
+    # all paths dropped: the blocks with a rate (all but the first) do nothing
+    zeros = tuple(torch.zeros(1, *site.shape) for site in plan.sites)
+    network = model.network
+    blocks, network.blocks = network.blocks, network.blocks[:1]
+    try:
+        expected = model.logits(pixels)
+    finally:
+        network.blocks = blocks
+    assert torch.allclose(mc_logits(model, plan, pixels, zeros)[0], expected, atol=1e-5)
+    assert_as_found(before, model.network)

@@ -16,7 +16,10 @@ from torch import Tensor, nn
 
 
 def slow_masks(shapes: list[tuple[int, ...]], rates: list[float], key: int, passes: int) -> list[Tensor]:
-    """Masks one value after the other: four 16-bit numbers per 64-bit word of Philox, lowest bits first."""
+    """Masks one value after the other, from 64-bit words of Philox, lowest bits first.
+
+    Four 16-bit numbers per word, kept where they lie below the rate; at a rate of one half, 64 bits, kept where set.
+    """
     masks = []
     for site, (shape, rate) in enumerate(zip(shapes, rates, strict=True)):
         digest = hashlib.blake2b(f"spuraudit mc-dropout {key} {site}".encode(), digest_size=16).digest()
@@ -26,6 +29,9 @@ def slow_masks(shapes: list[tuple[int, ...]], rates: list[float], key: int, pass
         values: list[float] = []
         while len(values) < passes * math.prod(shape):
             word = int(stream.random_raw())
+            if 2 * kept == 65536:
+                values += [2.0 if (word >> shift) & 1 else 0.0 for shift in range(64)]
+                continue
             quarters = [(word >> shift) & 0xFFFF for shift in (0, 16, 32, 48)]
             values += [65536 / kept if quarter < kept else 0.0 for quarter in quarters]
         flat = values[: passes * math.prod(shape)]

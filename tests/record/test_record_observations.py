@@ -35,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> toys.Scanned:
     folder = tmp_path_factory.mktemp("finished")
     data = toys.draw(folder / "data", toys.Toy(test=4, train=3, tag=True))
     audits = ("noise", "feature_drop", "region_swap", "patch_swap")
-    sizes = {"trials": 2, "swap_trials": 2, "passes": 4, "patch_targets": 3, "patch_sources": 2}
+    sizes = {"trials": 2, "swap_trials": 2, "passes": 4, "patch_targets": 3, "patch_sources": 2, "target_classes": 1}
     return toys.scan(toys.Reader(toys.TAG), data, folder / "run", audits=audits, **sizes)
 
 

@@ -26,7 +26,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> toys.Scanned:
     folder = tmp_path_factory.mktemp("finished")
     data = toys.draw(folder / "data", toys.Toy(test=4, train=2, tag=True, odd_every=2, unmasked=1))
     audits = ("noise", "feature_drop", "region_swap", "patch_swap")
-    settings = {"trials": 2, "swap_trials": 2, "passes": 4, "patch_targets": 2, "patch_sources": 2, "limit": 11}
+    settings = {
+        "trials": 2,
+        "swap_trials": 2,
+        "passes": 4,
+        "patch_targets": 2,
+        "patch_sources": 2,
+        "target_classes": 1,
+        "limit": 11,
+    }
     return toys.scan(toys.Reader(toys.OBJECT, guess=0), data, folder / "run", audits=audits, **settings)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sample_drawings import composite, digit, invert, noised, region, scene, webp
 
-from spuraudit.record.folder import to_json, write_bytes
+from spuraudit.record.folder import read_record, to_json, write_bytes
 from spuraudit.record.geometry import Geometry, Preprocess
 from spuraudit.record.scan import (
     AuditRecord,
@@ -24,6 +24,7 @@ from spuraudit.record.scan import (
     Notice,
     ObservationPart,
     Panel,
+    PatchCurve,
     RunInfo,
     ScanRecord,
     ToolRecord,
@@ -178,6 +179,65 @@ def patch_measurements(source: str, target: str, worst: int, lowest: float, rows
         share = 0.98 if cell == worst else 0.0
         out.append(number("patch_consistency", share, 12, PATCH, width=0.02, **pair, **place))
     return out
+
+
+def patch_curves(
+    source: str, target: str, worst: int, lowest: float, *, images: int = 4, rows: int = 7, adaptive: bool = False
+) -> list[PatchCurve]:
+    """Curves of single source images. The last one's lowest cell is another without dropout.
+
+    An adaptive search leaves most cells after few targets; its last image keeps two gaps and stays unsettled.
+    """
+    cells = rows * rows
+    out = []
+    for index in range(images):
+        draws = np.random.default_rng(1000 * worst + index)
+        middle = np.array(
+            [max(0.0, 1 - abs(c // rows - rows // 2) / 3 - abs(c % rows - rows // 2) / 3) for c in range(cells)]
+        )
+        certainty = 0.965 - 0.01 * index - 0.25 * middle * draws.random(cells)
+        certainty[worst - 1] = lowest + 0.03 * index
+        plain = np.clip(certainty + draws.normal(0.015, 0.015, cells), 0, 1)
+        last = index == images - 1
+        plain_argmin = worst % cells + 1 if last else worst
+        plain[plain_argmin - 1] = max(0.0, float(certainty.min()) - 0.05)
+        targets = np.full(cells, 50)
+        values: list[float | None] = [round(float(value), 4) for value in certainty]
+        plain_values: list[float | None] = [round(float(value), 4) for value in plain]
+        if adaptive:
+            targets = np.where(certainty > np.sort(certainty)[6], 6, 25)
+            targets[worst - 1] = 50
+        if adaptive and last:
+            for gap in (20, 21):
+                values[gap], plain_values[gap], targets[gap] = None, None, 0
+        out.append(
+            PatchCurve(
+                image=f"{source}/{index:04d}.png",
+                class_name=source,
+                target_class=target,
+                rows=rows,
+                columns=rows,
+                unperturbed=round(0.974 - 0.01 * index, 4),
+                plain_unperturbed=round(0.988 - 0.01 * index, 4),
+                certainty=values,
+                plain_certainty=plain_values,
+                targets=[int(number) for number in targets],
+                argmin=worst,
+                plain_argmin=plain_argmin,
+                settled=(not last) if adaptive else None,
+            )
+        )
+    return out
+
+
+def own_numbers(source: str, target: str, drop: float, agreement: float, n: int = 12) -> list[Measurement]:
+    """What patch swap measures over single source images of a pair."""
+    pair = {"class": source, "target_class": target}
+    return [
+        number("patch_argmin_drop", drop, n, PATCH, width=0.04, **pair),
+        number("patch_mean_absolute_change", 0.043, n, PATCH, width=0.01, **pair),
+        number("patch_argmin_agreement", agreement, n, PATCH, width=0.1, **pair),
+    ]
 
 
 def save(run: Path, kind: str, picture: Image.Image, name: str, alt: str, caption: str, size: int = 224) -> Panel:
@@ -517,7 +577,7 @@ def birds_run(run: Path, judged: Verdict | None = None) -> Path:
                 "swapped": 0.61,
                 "drop": 0.36,
                 "consistency": 0.83,
-                "deterministic_drop": 0.37,
+                "plain_drop": 0.37,
             },
             cell=Cell(number=46, row=7, column=4, rows=7, columns=7),
         )
@@ -548,11 +608,14 @@ def birds_run(run: Path, judged: Verdict | None = None) -> Path:
     measurements += patch_measurements("landbird", "waterbird", 46, 0.61) + patch_measurements(
         "waterbird", "landbird", 4, 0.83
     )
+    measurements += own_numbers("landbird", "waterbird", 0.38, 11 / 12) + own_numbers("waterbird", "landbird", 0.16, 1)
+    curves = patch_curves("landbird", "waterbird", 46, 0.6) + patch_curves("waterbird", "landbird", 4, 0.82, images=3)
     scan = record(
         classes=n,
         measurements=measurements,
         findings=findings,
         audits=bird_audits(640),
+        curves=curves,
         features=["reed belt", "branch"],
         exclusions=[
             Exclusion(reason="image cannot be decoded", n=3, examples=["waterbird/0009.jpg", "landbird/0113.jpg"])
@@ -594,7 +657,7 @@ def digits_run(run: Path, targets: int = 2) -> Path:
                         "swapped": lowest,
                         "drop": round(0.974 - lowest, 3),
                         "consistency": 1.0,
-                        "deterministic_drop": 0.85,
+                        "plain_drop": 0.85,
                     },
                     cell=Cell(number=cell, row=(cell - 1) // 7 + 1, column=(cell - 1) % 7 + 1, rows=7, columns=7),
                     exhibits=[patch_exhibit(run, name, index)] if step == 1 else [],
@@ -615,6 +678,28 @@ def digits_run(run: Path, targets: int = 2) -> Path:
         ],
     )
     return save_run(run, scan)
+
+
+def adaptive_run(run: Path, targets: int = 2) -> Path:
+    """The digits again, each pair with the curves of four source images of an adaptive search."""
+    scan = read_record(digits_run(run, targets))
+    pairs = [
+        (str(item.scope["class"]), str(item.scope["target_class"]), int(item.scope["cell"]), item.value or 0.0)
+        for item in scan.measurements
+        if item.metric == "patch_certainty" and (item.value or 1.0) < 0.5
+    ]
+    curves = [
+        curve
+        for source, target, cell, lowest in pairs
+        for curve in patch_curves(source, target, cell, lowest, adaptive=True)
+    ]
+    audits = [
+        audit.model_copy(update={"params": {**audit.params, "search": "adaptive"}})
+        if audit.name == "patch_swap"
+        else audit
+        for audit in scan.audits
+    ]
+    return save_run(run, scan.model_copy(update={"curves": curves, "audits": audits}))
 
 
 def healthy_run(run: Path, judged: Verdict | None = None) -> Path:
@@ -654,6 +739,9 @@ def hostile_run(run: Path) -> Path:
     measurements = noise_measurements(dict.fromkeys(names, 0.9), dict.fromkeys(names, 0.8), half, n)
     measurements += swap_measurements(dict.fromkeys(names, 0.9), half, n)
     measurements += patch_measurements(names[0], names[1], 9, 0.3)
+    curves = [
+        curve.model_copy(update={"image": HOSTILE}) for curve in patch_curves(names[0], names[1], 9, 0.3, adaptive=True)
+    ]
     found = finding(
         1,
         "feature_drop",
@@ -673,6 +761,7 @@ def hostile_run(run: Path) -> Path:
         classes=n,
         measurements=measurements,
         findings=[found],
+        curves=curves,
         exclusions=[Exclusion(reason=HOSTILE, n=1, examples=[HOSTILE])],
         warnings=[Notice(code="SPA001", text=HOSTILE)],
     )

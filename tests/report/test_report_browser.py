@@ -19,7 +19,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the Python
 pytestmark = pytest.mark.browser
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-KINDS = ("birds", "digits", "healthy", "hostile")
+KINDS = ("birds", "digits", "adaptive", "healthy", "hostile")
 
 
 def _chromium() -> str | None:
@@ -46,6 +46,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs = {
         "birds": sample_run.birds_run(root / "birds", sample_run.verdict("fail", "pass")),
         "digits": sample_run.digits_run(root / "digits"),
+        "adaptive": sample_run.adaptive_run(root / "adaptive"),
         "healthy": sample_run.healthy_run(root / "healthy", sample_run.verdict("pass")),
         "hostile": sample_run.hostile_run(root / "hostile"),
         "thousand": sample_run.thousand_run(root / "thousand"),
@@ -128,6 +129,7 @@ def test_everything_is_there_without_javascript(browser: Any, pages: dict[str, P
         ):
             assert said in text
         assert bare.page.locator("svg[role=img]:visible").count() > 20
+        assert bare.page.locator(".strip svg.small-curve:visible").count() == 7
         assert not bare.page.locator("#theme").is_visible()
         assert bare.page.locator("[data-live=zoo] svg.wide").is_visible()
         whole = words(full.page.locator("main").evaluate("node => node.textContent"))
@@ -151,6 +153,29 @@ def test_charts_answer_and_replace_the_drawing(browser: Any, pages: dict[str, Pa
         assert len(lost) == 7
         assert max(max(row) for row in lost) == pytest.approx(0.974 - 0.83, abs=0.001)
         assert lost[0][3] == max(max(row) for row in lost)
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_curves_of_source_images_can_be_read_at_any_width(browser: Any, pages: dict[str, Path], width: int) -> None:
+    with Visit(browser, pages["adaptive"], width=width) as visit:
+        boxes = visit.page.evaluate(
+            "[...document.querySelectorAll('.strip')].map(strip => [...strip.querySelectorAll('svg')].map(svg => "
+            "{ const box = svg.getBoundingClientRect(); return [box.left, box.right, box.width]; }))"
+        )
+        assert len(boxes) == 12
+        for strip in boxes:
+            assert all(left >= 0 and right <= width and size > 100 for left, right, size in strip)
+            assert strip[0][1] <= strip[1][0]
+        letters = visit.page.evaluate(
+            "[...document.querySelectorAll('.small-curve text')].map(node => node.getBoundingClientRect().height)"
+        )
+        assert min(letters) >= 9
+
+
+def test_paper_is_not_widened_by_the_table_of_sweeps(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["birds"], width=688) as visit:
+        visit.page.emulate_media(media="print")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 688
 
 
 def test_tables_sort_and_filter(browser: Any, pages: dict[str, Path]) -> None:

@@ -147,9 +147,11 @@ def test_embedded_record_is_cut_from_its_details_and_says_so(tmp_path: Path, mos
     content = json.loads(text)
     assert len(content["measurements"]) + left_out.get("measurements", 0) == len(record.measurements)
     assert len(content["findings"]) + left_out.get("findings", 0) == len(record.findings)
+    assert len(content["curves"]) + left_out.get("curves", 0) == len(record.curves) > 0
     assert content.get("omitted", {}) == left_out
     if most == 40_000:
-        assert left_out == {"measurements": sum("cell" in item.scope for item in record.measurements)}
+        cells = sum("cell" in item.scope for item in record.measurements)
+        assert left_out == {"curves": len(record.curves), "measurements": cells}
     if most >= 15_000:
         assert len(text) <= most
     assert content["model"]["sha256"] == record.model.sha256

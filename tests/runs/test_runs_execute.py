@@ -16,6 +16,7 @@ from spuraudit.data import open_dataset
 from spuraudit.errors import DataError, NotEvaluatedError, RunError, UsageError
 from spuraudit.models.class_map import class_map
 from spuraudit.record.folder import read_record
+from spuraudit.record.observations import read_parts
 from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.chance import chance_check
 from spuraudit.runs.execute import execute
@@ -62,15 +63,17 @@ def test_preparing_writes_nothing(data: Path, tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.iterdir()) == []
 
 
-def test_progress_counts_every_image_once(data: Path, tmp_path: Path) -> None:
+def test_progress_counts_every_answer_once(data: Path, tmp_path: Path) -> None:
     listener = Listener()
     execute(prepared(data), tmp_path / "run", progress=listener)
-    assert listener.stages == [["Scanning", 18, "images", 18, "end"]]
+    answers = len(read_parts(sorted((tmp_path / "run/observations").iterdir())))
+    assert answers > 18 * 10
+    assert listener.stages == [["Scanning", answers, "answers", answers, "end"]]
     assert listener.said == []
     again = Listener()
     execute(prepared(data), tmp_path / "run", progress=again)
     assert again.said == ["Resuming: 1 of 1 parts are already there."]
-    assert again.stages == [["Scanning", 0, "images", 0, "end"]]
+    assert again.stages == [["Scanning", 0, "answers", 0, "end"]]
 
 
 def test_a_finished_run_is_made_anew_from_its_parts(data: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from oracles.patch_permutation import enumerated_p
 from scipy.stats import kstest
 
-from spuraudit.audits.patch_swap import cell_permutation
+from spuraudit.audits.patch_findings import cell_permutation
 
 TABLES = {
     "one cell stands out": [[0.9, 0.1, 0.0], [0.8, 0.05, 0.1]],

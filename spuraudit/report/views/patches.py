@@ -1,4 +1,4 @@
-"""Patch swap: one sweep per pair of classes, as a map over the grid and as a curve over its cells."""
+"""Patch swap: one sweep per pair of classes, as a map over the grid and as curves over its cells."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from spuraudit.record.scan import Cell
 from spuraudit.report import bounds
+from spuraudit.report.charts.curve import curve_legend
 from spuraudit.report.charts.grid import heat_map, legend
 from spuraudit.report.charts.lines import Frame, Series, line_chart
-from spuraudit.report.formats import NONE, count, many, plain
+from spuraudit.report.formats import NONE, count, many, measured, percent, plain
+from spuraudit.report.views.curves import (
+    CurveView,
+    agreement_sentence,
+    curve_notes,
+    curve_view,
+    curves_by_pair,
+    drawn_curves,
+    not_drawn,
+    settled_sentence,
+)
 from spuraudit.report.wording import place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from markupsafe import Markup
 
-    from spuraudit.record.scan import Measurement, ScanRecord
+    from spuraudit.record.scan import Finding, Measurement, PatchCurve, ScanRecord
     from spuraudit.report.numbers import Numbers
 
 CELL_KEYS = ("class", "target_class", "cell", "row", "column", "rows", "columns")
@@ -40,21 +53,33 @@ class Sweep:
         """The argmin cell: the suspect."""
         return min(self.cells, key=lambda cell: (cell.value or 0.0, cell.scope["cell"]))
 
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Source class and target class."""
+        return self.source, self.target
+
+    @property
+    def scope(self) -> dict[str, str]:
+        """Scope of the numbers of the whole pair."""
+        return {"class": self.source, "target_class": self.target}
+
 
 @dataclass(frozen=True, slots=True)
 class SweepView:
-    """A sweep, drawn."""
+    """A sweep, drawn: its means, and `images` with their own curves where the record has them."""
 
     source: str
     target: str
     summary: str
+    facts: list[str]
     map: Markup
     curve: Markup
+    images: list[CurveView]
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """A sweep in the table."""
+    """A sweep in the table; `own_drop`, `change` and `same_cell` are of single source images."""
 
     source: str
     target: str
@@ -64,17 +89,23 @@ class SweepRow:
     swapped: str
     drop: str
     consistency: str
+    own_drop: str
+    change: str
+    same_cell: str
     n: str
     suspected: str
 
 
 @dataclass(frozen=True, slots=True)
 class PatchView:
-    """The section."""
+    """The section. `curve_legend` is empty where no curve of a single image is drawn."""
 
     sweeps: list[SweepView]
     legend: Markup
+    curve_legend: list[tuple[Markup, str]]
+    curve_notes: list[str]
     rows: list[SweepRow]
+    own_numbers: bool
     total: int
     left_out: list[str]
     data: dict[str, Any]
@@ -101,34 +132,52 @@ def patch_view(record: ScanRecord, numbers: Numbers) -> PatchView | None:
     if not sweeps:
         return None
     top = max(0.1, sweeps[0].drop(sweeps[0].worst))
+    swapped = [finding for finding in record.findings if finding.audit == "patch_swap"]
+    by_pair = {(finding.class_name, finding.target_class or ""): finding for finding in reversed(swapped)}
     suspected = {
         (finding.class_name, finding.target_class, finding.cell.number if finding.cell else 0)
-        for finding in record.findings
-        if finding.audit == "patch_swap" and finding.suspected
+        for finding in swapped
+        if finding.suspected
     }
-    drawn = _varied(sweeps)[: bounds.SWEEPS]
-    left_out = [
-        text
-        for rest, text in (
-            (
-                len(sweeps) - len(drawn),
-                f"{many(len(sweeps) - len(drawn), 'sweep')} not drawn: see the table.",
-            ),
-            (
-                len(sweeps) - bounds.ROWS,
-                f"{many(len(sweeps) - bounds.ROWS, 'sweep')} not in the table: see scan.json or the CSV.",
-            ),
-        )
-        if rest > 0
-    ]
+    curves = curves_by_pair(record)
+    drawn = _few(_varied(sweeps))
+    drawn_images = [curve for sweep in drawn for curve in drawn_curves(curves.get(sweep.pair, []))]
+    rows = [_row(sweep, numbers, suspected) for sweep in sweeps[: bounds.ROWS]]
     return PatchView(
-        [_drawn(sweep, top) for sweep in drawn],
-        legend("no certainty lost", f"{plain(top, 2)} lost"),
-        [_row(sweep, numbers, suspected) for sweep in sweeps[: bounds.ROWS]],
-        len(sweeps),
-        left_out,
-        {"top": round(top, 4), "sweeps": [_plotly(sweep) for sweep in drawn]},
+        sweeps=[
+            _drawn(sweep, top, curves.get(sweep.pair, []), _facts(sweep, numbers, curves, by_pair)) for sweep in drawn
+        ],
+        legend=legend("no certainty lost", f"{plain(top, 2)} lost"),
+        curve_legend=curve_legend() if drawn_images else [],
+        curve_notes=curve_notes(drawn_images),
+        rows=rows,
+        own_numbers=any({row.own_drop, row.change, row.same_cell} != {NONE} for row in rows),
+        total=len(sweeps),
+        left_out=[*_left_out(len(sweeps), len(drawn)), *not_drawn(len(record.curves), len(drawn_images))],
+        data={"top": round(top, 4), "sweeps": [_plotly(sweep) for sweep in drawn]},
     )
+
+
+def _left_out(total: int, drawn: int) -> list[str]:
+    undrawn, beyond = total - drawn, total - bounds.ROWS
+    lines = []
+    if undrawn > 0:
+        lines.append(f"{many(undrawn, 'sweep')} not drawn: see the table.")
+    if beyond > 0:
+        lines.append(f"{many(beyond, 'sweep')} not in the table: see scan.json or the CSV.")
+    return lines
+
+
+def _few(sweeps: list[Sweep]) -> list[Sweep]:
+    """The first sweeps, fewer of fine grids, and at least one."""
+    kept: list[Sweep] = []
+    cells = 0
+    for sweep in sweeps[: bounds.SWEEPS]:
+        cells += len(sweep.cells)
+        if kept and cells > bounds.SWEEP_CELLS:
+            break
+        kept.append(sweep)
+    return kept
 
 
 def _varied(sweeps: list[Sweep]) -> list[Sweep]:
@@ -152,7 +201,30 @@ def _cell(item: Measurement) -> Cell:
     )
 
 
-def _drawn(sweep: Sweep, top: float) -> SweepView:
+def _facts(
+    sweep: Sweep,
+    numbers: Numbers,
+    curves: Mapping[tuple[str, str], list[PatchCurve]],
+    findings: Mapping[tuple[str, str], Finding],
+) -> list[str]:
+    """Sentences on the single source images of a sweep, and on what dropout changed."""
+    own, sources = curves.get(sweep.pair, []), sweep.worst.n
+    found: list[str | None] = []
+    drop = numbers.get("patch_argmin_drop", **sweep.scope)
+    if drop is not None and drop.value is not None:
+        found.append(f"Drop at each image’s own lowest cell: {measured(drop)}.")
+    found.append(agreement_sentence(own, numbers.get("patch_argmin_agreement", **sweep.scope), sources))
+    finding = findings.get(sweep.pair)
+    if finding is not None and finding.cell is not None and finding.numbers.get("plain_drop") is not None:
+        found.append(
+            f"The mean drop at cell {finding.cell.number} is {plain(finding.effect, 2)} with dropout and "
+            f"{plain(finding.numbers['plain_drop'], 2)} without."
+        )
+    found.append(settled_sentence(own, numbers.get("patch_settled", **sweep.scope), sources))
+    return [text for text in found if text]
+
+
+def _drawn(sweep: Sweep, top: float, curves: list[PatchCurve], facts: list[str]) -> SweepView:
     worst, cell = sweep.worst, _cell(sweep.worst)
     summary = (
         f"Lowest at cell {cell.number} ({place(cell)}): certainty {plain(worst.value, 2)} instead of "
@@ -170,7 +242,13 @@ def _drawn(sweep: Sweep, top: float) -> SweepView:
         label=f"Certainty lost per cell, {title}. {summary}",
     )
     return SweepView(
-        sweep.source, sweep.target, summary, grid, _curve(sweep, f"Certainty over cells, {title}. {summary}")
+        source=sweep.source,
+        target=sweep.target,
+        summary=summary,
+        facts=facts,
+        map=grid,
+        curve=_curve(sweep, f"Certainty over cells, {title}. {summary}"),
+        images=[curve_view(curve) for curve in drawn_curves(curves)],
     )
 
 
@@ -195,7 +273,7 @@ def _curve(sweep: Sweep, label: str) -> Markup:
 
 def _row(sweep: Sweep, numbers: Numbers, suspected: set[tuple[str, str | None, int]]) -> SweepRow:
     worst, cell = sweep.worst, _cell(sweep.worst)
-    pair = {"class": sweep.source, "target_class": sweep.target}
+    pair = sweep.scope
     consistency = next(
         (
             found
@@ -205,17 +283,25 @@ def _row(sweep: Sweep, numbers: Numbers, suspected: set[tuple[str, str | None, i
         None,
     )
     return SweepRow(
-        sweep.source,
-        sweep.target,
-        str(cell.number),
-        place(cell),
-        plain(sweep.unperturbed),
-        plain(worst.value),
-        plain(sweep.drop(worst)),
-        plain(consistency.value, 2) if consistency is not None else NONE,
-        count(worst.n),
-        "yes" if (sweep.source, sweep.target, cell.number) in suspected else "no",
+        source=sweep.source,
+        target=sweep.target,
+        cell=str(cell.number),
+        place=place(cell),
+        unperturbed=plain(sweep.unperturbed),
+        swapped=plain(worst.value),
+        drop=plain(sweep.drop(worst)),
+        consistency=percent(consistency.value, 0) if consistency is not None else NONE,
+        own_drop=plain(_value(numbers, "patch_argmin_drop", sweep)),
+        change=plain(_value(numbers, "patch_mean_absolute_change", sweep)),
+        same_cell=percent(_value(numbers, "patch_argmin_agreement", sweep), 0),
+        n=count(worst.n),
+        suspected="yes" if (sweep.source, sweep.target, cell.number) in suspected else "no",
     )
+
+
+def _value(numbers: Numbers, metric: str, sweep: Sweep) -> float | None:
+    found = numbers.get(metric, **sweep.scope)
+    return None if found is None else found.value
 
 
 def _plotly(sweep: Sweep) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""Clean answers to some images before a scan: is the model near chance, which images can be sources?"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from spuraudit.runs.batching import Batches
+from spuraudit.runs.progress import stage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from spuraudit.data.dataset import ImageRow
+    from spuraudit.models.class_map import Answers, ClassMap
+    from spuraudit.models.model import Model
+    from spuraudit.runs.prepare import Scan
+    from spuraudit.runs.progress import Progress
+
+
+class CleanAnswers(NamedTuple):
+    """Of N images, on the CPU: labels (N,) and predicted classes (N,) int64, class probabilities (N, K) float32."""
+
+    labels: Tensor
+    predicted: Tensor
+    probabilities: Tensor
+
+    @property
+    def right(self) -> Tensor:
+        """(N,) bool."""
+        return self.predicted == self.labels
+
+
+def clean_answers(
+    scan: Scan, rows: Sequence[ImageRow], what: str, progress: Progress, model: Model | None = None
+) -> CleanAnswers:
+    """Ask `model` (None: the scan's) about unperturbed images; at least one row."""
+    asked = model or scan.model
+    batches = Batches(scan.machine.batch_size, progress.say)
+    found: list[Answers] = []
+    with stage(progress, what, len(rows), "images"), scan.loader() as loader:
+        loaded = loader.load((row, ()) for row in rows)
+        while some := list(islice(loaded, scan.machine.batch_size)):
+            pixels = torch.stack([item.sample.pixels for item in some])
+            found += batches.run(len(some), partial(_ask, scan.class_map, asked, pixels))
+            progress.advance(len(some))
+    labels = torch.tensor([row.label for row in rows])
+    return CleanAnswers(
+        labels,
+        torch.cat([answers.predicted for answers in found]).cpu(),
+        torch.cat([answers.probabilities for answers in found]).cpu(),
+    )
+
+
+def _ask(class_map: ClassMap, model: Model, pixels: Tensor, part: slice) -> Answers:
+    return class_map.answer(model.logits(pixels[part]))
