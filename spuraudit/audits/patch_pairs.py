@@ -115,6 +115,11 @@ class Pairing:
         purpose = f"patch target of {label}"
         return tuple(sorted(pool, key=lambda row: key_of(self.cohort.seed, purpose, row.id))[: self.targets])
 
+    def without_images(self) -> list[tuple[int, int]]:
+        """Given pairs that cannot be swept: the one class has no audited image, or the other none to lend cells."""
+        by_class, pool = _by_class(self.cohort.rows), _by_class(self.cohort.donors)
+        return [(label, target) for label, target in self.pairs or () if label not in by_class or target not in pool]
+
     def none_right(self) -> list[tuple[int, int]]:
         """(class, images tried) of the classes of which no image is classified right."""
         if self.survey is None:

@@ -187,6 +187,10 @@ class PatchSwapAudit:
             f"None of the {tried} source images of {names[label]} that were tried is classified right: not swept."
             for label, tried in pairing.none_right()
         ]
+        notes += [
+            f"{names[label]} with cells of {names[target]} was not swept: there are no images of one of the two."
+            for label, target in pairing.without_images()
+        ]
         sweeps = [sweep for pair in pairs for sweep in pair.sweeps]
         differ = sum(sweep.argmin != sweep.plain_argmin for sweep in sweeps)
         if sweeps:

@@ -53,9 +53,9 @@ class LinearHead(NamedTuple):
         few: up to which share of changed features only these are multiplied.
         """
         changed = self.features[1:] != self.features[:1]
-        widest = int(changed.sum(dim=1).max()) if len(changed) else 0
-        if len(changed) and widest <= few * changed.shape[1]:
-            return self._changed(changed, widest, kept, scale)
+        counts = changed.sum(dim=1)
+        if len(changed) and int(counts.max()) <= few * changed.shape[1]:
+            return self._changed(changed, counts, kept, scale)
         return self._all(kept, scale)
 
     def part(self, start: int, stop: int) -> LinearHead:
@@ -71,8 +71,9 @@ class LinearHead(NamedTuple):
             parts.append(F.linear(dropped, self.weight, self.bias).float().view(len(masks), len(some), -1))
         return torch.cat(parts, dim=1)
 
-    def _changed(self, changed: Tensor, widest: int, kept: Tensor, scale: float) -> Tensor:
+    def _changed(self, changed: Tensor, counts: Tensor, kept: Tensor, scale: float) -> Tensor:
         """The first image's logits, and what the changed features (B - 1, D) of the others add to them."""
+        widest = int(counts.max())
         # (D, T): a gather then copies whole rows of passes.
         masks = kept.t().contiguous().to(self.features.dtype)
         first = torch.mm(self.weight * (self.features[0] * scale), masks).float()
@@ -80,7 +81,6 @@ class LinearHead(NamedTuple):
             first += self.bias.float().unsqueeze(1)
         if not widest:  # every image is the first one
             return first.t().unsqueeze(1).expand(-1, 1 + len(changed), -1)
-        counts = changed.sum(dim=1)
         places = changed.nonzero(as_tuple=True)[1]
         # Images change different numbers of features: the rest of a row points at feature 0, with a difference of 0.
         index = places.new_zeros((len(changed), widest))

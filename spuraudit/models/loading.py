@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from spuraudit.errors import ModelError, UsageError
 from spuraudit.models.architectures import OWN, check_kwargs, classifier_names, create, default_cfg
 from spuraudit.models.checkpoint import read_checkpoint
 from spuraudit.models.device import resolve_device
+from spuraudit.models.layout import lay_channels_last
 from spuraudit.models.model import Model
 from spuraudit.models.precision import Precision, resolve_precision
 from spuraudit.models.preprocess import NO_OVERRIDES, PreprocessOverrides, input_size, resolve
@@ -26,7 +27,7 @@ from spuraudit.record.scan import ModelRecord
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from spuraudit.models.checkpoint import Checkpoint, Value
     from spuraudit.record.geometry import Preprocess
@@ -267,17 +268,21 @@ def _finish(
         notes=list(notes),
         **identity,
     )
-    outputs = _outputs(Model(network=network, record=draft, device=place.device))
-    return Model(network, draft.model_copy(update={"num_classes": outputs}), place.device)
-
-
-def _outputs(model: Model) -> int:
-    """Number of outputs, from one image of all grey values (an even grey could be all zeros after normalisation)."""
-    record, geometry = model.record, model.record.preprocess.geometry
+    model = Model(network=network, record=draft, device=place.device)
+    geometry = preprocess.geometry
+    # All grey values: an even grey could be all zeros after normalisation.
     shape = (1, 3, geometry.height, geometry.width)
-    ramp = torch.linspace(0, 1, math.prod(shape), device=model.device).reshape(shape)
+    ramp = torch.linspace(0, 1, math.prod(shape), device=place.device).reshape(shape)
+    logits = _first_answer(model, ramp)
+    lay_channels_last(model, ramp, logits)
+    return replace(model, record=draft.model_copy(update={"num_classes": int(logits.shape[1])}))
+
+
+def _first_answer(model: Model, ramp: Tensor) -> Tensor:
+    """Logits of one image, (1, outputs): finite, and at least two."""
+    record, geometry = model.record, model.record.preprocess.geometry
     try:
-        logits: Any = model.logits(ramp)
+        logits = model.logits(ramp)
     except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
@@ -298,4 +303,4 @@ def _outputs(model: Model) -> int:
             if record.precision == "fp16"
             else "The weights are finite, so the activations overflow: check --model-kwargs and the checkpoint.",
         )
-    return int(logits.shape[1])
+    return logits

@@ -48,10 +48,11 @@ def embedded_record(record: ScanRecord, most: int = bounds.RECORD_BYTES) -> tupl
         if len(text) <= most:
             break
         kept = [item for item in content[part] if not leaves(item)]
-        left_out[part] = left_out.get(part, 0) + len(content[part]) - len(kept)
-        content[part] = kept
-        text = script_json({**content, "omitted": left_out})
-    return text, {name: number for name, number in left_out.items() if number}
+        if len(kept) < len(content[part]):
+            left_out[part] = left_out.get(part, 0) + len(content[part]) - len(kept)
+            content[part] = kept
+            text = script_json({**content, "omitted": left_out})
+    return text, left_out
 
 
 def policy(scripts: list[str]) -> str:

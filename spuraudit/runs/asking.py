@@ -35,7 +35,7 @@ class Asker:
     batches: Batches
     dropout: DropoutPlan | None = None
     _rows: list[Row] = field(default_factory=list)
-    _waiting: list[tuple[Block, list[Row]]] = field(default_factory=list)
+    _waiting: list[tuple[Tensor, list[Row]]] = field(default_factory=list)
     _stochastic: list[tuple[Block, list[Row]]] = field(default_factory=list)
 
     def ask_image(
@@ -57,7 +57,7 @@ class Asker:
 
     def finish(self) -> list[Row]:
         """Answer what is waiting and hand over all rows of the shard."""
-        self._flush()
+        self._flush(_pictures(self._waiting))
         self._flush_stochastic()
         rows, self._rows = self._rows, []
         return rows
@@ -89,20 +89,23 @@ class Asker:
     def _take(self, block: Block) -> None:
         rows = _blank_rows(block.sample, block.questions, block.shown)
         self._rows += rows
-        queue, flush = (self._stochastic, self._flush_stochastic) if block.passes else (self._waiting, self._flush)
-        # Blocks of passes stay whole where they can: a mask is then drawn once.
-        if block.passes and _pictures(queue) + len(rows) > self.batches.size:
-            flush()
-        queue.append((block, rows))
-        if _pictures(queue) >= self.batches.size:
-            flush()
-
-    def _flush(self) -> None:
-        blocks, self._waiting[:] = list(self._waiting), []
-        if not blocks:
+        if not block.passes:
+            self._waiting.append((block.shown.pixels, rows))
+            waiting = _pictures(self._waiting)
+            if waiting >= self.batches.size:
+                self._flush(waiting - waiting % self.batches.size)
             return
-        pixels = torch.cat([block.shown.pixels for block, _ in blocks])
-        rows = [row for _, part in blocks for row in part]
+        # Blocks of passes stay whole where they can: a mask is then drawn once.
+        if _pictures(self._stochastic) + len(rows) > self.batches.size:
+            self._flush_stochastic()
+        self._stochastic.append((block, rows))
+
+    def _flush(self, count: int) -> None:
+        """Answer the first `count` pictures that wait; the rest fills the next batch."""
+        if not count:
+            return
+        pixels = torch.cat([pixels for pixels, _ in self._waiting])
+        rows = [row for _, part in self._waiting for row in part]
 
         def ask(part: slice) -> None:
             answers = self.class_map.answer(self.model.logits(pixels[part]))
@@ -110,8 +113,9 @@ class Asker:
             p_true = answers.probabilities.gather(1, labels[:, None])[:, 0]
             _fill(rows[part], predicted=answers.predicted, output=answers.output, p_true=p_true)
 
-        for _ in self.batches.run(len(rows), ask):
+        for _ in self.batches.run(count, ask):
             pass
+        self._waiting = [(pixels[count:].clone(), rows[count:])] if count < len(rows) else []
 
     def _flush_stochastic(self) -> None:
         blocks, self._stochastic[:] = list(self._stochastic), []
@@ -155,11 +159,11 @@ class Asker:
             p_true=of_passes.mean(dim=0),
             p_sd=of_passes.std(dim=0),
             p_plain=plain,
-            entropy=torch.special.entr(mean).sum(dim=1),
+            entropy=-(mean * mean.clamp_min(1e-30).log()).sum(dim=1),
         )
 
 
-def _pictures(queue: Sequence[tuple[Block, list[Row]]]) -> int:
+def _pictures(queue: Sequence[tuple[object, list[Row]]]) -> int:
     return sum(len(rows) for _, rows in queue)
 
 

@@ -97,6 +97,15 @@ def test_given_pairs_are_swept_and_nothing_else(data: Path, tmp_path: Path) -> N
     assert any("answered green" in caption for caption in exhibits["green"])
 
 
+def test_a_given_pair_without_images_is_told(pairing: Pairing) -> None:
+    cohort = pairing.cohort
+    bare = replace(cohort, rows=tuple(row for row in cohort.rows if row.label != 3))
+    given = replace(pairing, cohort=bare, pairs=((3, 0), (0, 3)))
+    assert given.without_images() == [(3, 0)]
+    assert set(given.targets_of) == {0}
+    assert pairing.without_images() == []
+
+
 def test_two_target_classes_by_default(data: Path, tmp_path: Path) -> None:
     done = toys.scan(toys.Reader(toys.TAG), data, tmp_path, limit_sources=2, **PATCH)
     per_class: dict[str, set[str]] = {}

@@ -30,7 +30,8 @@ def same_function(model: object, network: nn.Module, side: int) -> bool:
     pixels = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = network.eval()(model.normalise(pixels))
-    return torch.equal(model.logits(pixels), expected)
+    # Not to the bit: loading lays convolution weights channels last.
+    return torch.allclose(model.logits(pixels), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_file_and_its_record(tmp_path: Path) -> None:

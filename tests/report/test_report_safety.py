@@ -142,7 +142,7 @@ def test_drawn_report_does_not_import_plotly(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("most", [1_000_000, 40_000, 15_000, 4_000])
 def test_embedded_record_is_cut_from_its_details_and_says_so(tmp_path: Path, most: int) -> None:
-    record = read_record(sample_run.digits_run(tmp_path))
+    record = read_record(sample_run.adaptive_run(tmp_path))
     text, left_out = embedded_record(record, most)
     content = json.loads(text)
     assert len(content["measurements"]) + left_out.get("measurements", 0) == len(record.measurements)
