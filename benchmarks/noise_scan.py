@@ -2,17 +2,18 @@
 
     python benchmarks/noise_scan.py [--arch resnet18] [--arch mobilenetv2_100] [--images 128] [--turns 3] [--threads 2]
 
-Random weights and drawn pictures: the time does not depend on what they show. The sides take turns in one process, and
-every figure is the median of the turns:
+Random weights and drawn pictures: the time does not depend on what they show. The sides take turns, and every figure is
+the median of the turns:
 
 - scan: `spuraudit.scan`, from opening the dataset to scan.json, including its check of the clean accuracy;
-- passes: as many forward passes of the bare network as the scan made, on random tensors already in memory;
-- decode: every photo and mask from JPEG or PNG to a tensor, once, in as many threads as there are for the network;
-- plain: the same audit as a short script, `plain_audit` below: a DataLoader with worker processes, one pass per
-  condition and trial, torch.randn for every batch.
+- passes: as many forward passes of the same network object as the scan made, in batches of the same size, on random
+  tensors already in memory, in the same process (so with whatever the scan does for the speed of a pass);
+- decode: every photo and mask from JPEG or PNG to a tensor, once, in as many threads as the network has;
+- plain: the same audit as a short script, `plain_audit` below, in a process of its own: timm's network, a DataLoader
+  with worker processes, torch.randn for every batch, one pass per condition and trial.
 
-Peak memory is the largest resident set of a fresh process that does nothing but the scan, at 1, 4 and 16 times
-`--memory-images` images.
+No side's time includes importing packages, building the network or its first batch. Peak memory is the largest
+resident set of a fresh process that does nothing but the scan, at 1, 4 and 16 times `--memory-images` images.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def decode_alone(data: Path, threads: int) -> None:
 def to_tensor(file: Path) -> Tensor:
     """Resize the shorter side to 256, crop the middle 224."""
     image = TF.center_crop(TF.resize(Image.open(file), 256), [224, 224])
-    return TF.to_tensor(image)
+    tensor: Tensor = TF.to_tensor(image)
+    return tensor
 
 
 class Photos(Dataset[tuple["Tensor", "Tensor", int]]):
@@ -124,19 +126,47 @@ class Photos(Dataset[tuple["Tensor", "Tensor", int]]):
 
 
 @torch.inference_mode()
-def plain_audit(model: Model, data: Path, workers: int, out: Path) -> None:
+def plain_audit(network: nn.Module, data: Path, workers: int, out: Path) -> None:
     """Clean, core and spurious accuracy as a script would measure them, without keys, intervals or rows."""
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (model.record.preprocess.mean, model.record.preprocess.std))
+    config = timm.data.resolve_data_config({}, model=network)
+    mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
     photos = Photos(data)
     correct = {"clean": 0, "core": 0, "spurious": 0}
     for images, core, labels in DataLoader(photos, batch_size=BATCH, num_workers=workers):
-        correct["clean"] += int((model.network((images - mean) / std).argmax(1) == labels).sum())
+        correct["clean"] += int((network((images - mean) / std).argmax(1) == labels).sum())
         for name, region in (("spurious", core), ("core", 1 - core)):
             for _ in range(TRIALS):
                 noised = (images + SIGMA * region * torch.randn_like(images)).clamp(0, 1)
-                correct[name] += int((model.network((noised - mean) / std).argmax(1) == labels).sum())
+                correct[name] += int((network((noised - mean) / std).argmax(1) == labels).sum())
     accuracy = {name: count / len(photos) / (1 if name == "clean" else TRIALS) for name, count in correct.items()}
     out.write_text(json.dumps(accuracy), encoding="utf-8")
+
+
+def print_plain_seconds(data: str, weights: str, arch: str) -> None:
+    """What the plain script's process does."""
+    network = timm.create_model(arch).eval()
+    network.load_state_dict(torch.load(weights))
+    with torch.inference_mode():
+        network(torch.randn(BATCH, 3, 224, 224))
+    with tempfile.TemporaryDirectory() as out:
+        print(seconds(lambda: plain_audit(network, Path(data), torch.get_num_threads(), Path(out) / "plain.json")))
+
+
+def print_peak(data: str, weights: str, arch: str) -> None:
+    """What the process that is measured for its memory does."""
+    with tempfile.TemporaryDirectory() as run:
+        scan(spuraudit.load_model(weights, arch=arch, device="cpu"), Path(data), Path(run) / "run")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+IN_A_PROCESS = {"plain": print_plain_seconds, "peak": print_peak}
+
+
+def in_a_process(what: str, data: Path, weights: Path, arch: str, threads: int) -> float:
+    """The number that one of `IN_A_PROCESS` prints."""
+    command = [sys.executable, __file__, "--only", what, str(data), str(weights), arch, "--threads", str(threads)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def seconds(side: Callable[[], None]) -> float:
@@ -156,9 +186,9 @@ class Times(NamedTuple):
     plain: float
 
 
-def measure(arch: str, data: Path, work: Path, turns: int, threads: int) -> Times:
-    """All sides in turn, after one round that does not count."""
-    model = spuraudit.load_model(str(checkpoint(work, arch)), arch=arch, device="cpu")
+def measure(arch: str, weights: Path, data: Path, turns: int, threads: int) -> Times:
+    """All sides in turn, after a scan that does not count."""
+    model = spuraudit.load_model(str(weights), arch=arch, device="cpu")
     geometry = model.record.preprocess.geometry
     made = 0
 
@@ -166,7 +196,7 @@ def measure(arch: str, data: Path, work: Path, turns: int, threads: int) -> Time
         nonlocal made
         made += len(inputs[0])
 
-    with tempfile.TemporaryDirectory(dir=work) as runs:
+    with tempfile.TemporaryDirectory() as runs:
         counter = model.network.register_forward_pre_hook(count)
         scan(model, data, Path(runs) / "warm-up")
         counter.remove()
@@ -177,28 +207,11 @@ def measure(arch: str, data: Path, work: Path, turns: int, threads: int) -> Time
                     seconds(lambda turn=turn: scan(model, data, Path(runs) / f"{turn}")),
                     seconds(lambda: passes_alone(model.network, made, (geometry.height, geometry.width))),
                     seconds(lambda: decode_alone(data, threads)),
-                    seconds(lambda: plain_audit(model, data, threads, Path(runs) / "plain.json")),
+                    in_a_process("plain", data, weights, arch, threads),
                 ]
             )
             print(f"{arch}, turn {turn + 1}: " + ", ".join(f"{value:.2f}" for value in times[-1]), file=sys.stderr)
     return Times(made, *(statistics.median(column) for column in zip(*times, strict=True)))
-
-
-def peak_memory(arch: str, data: Path, work: Path, threads: int) -> float:
-    """MiB of a fresh process that scans."""
-    command = [sys.executable, __file__, "--peak-of", str(data), str(checkpoint(work, arch)), arch]
-    answer = subprocess.run(
-        [*command, "--threads", str(threads)], check=True, stdout=subprocess.PIPE, text=True, env=os.environ
-    )
-    return float(answer.stdout)
-
-
-def scan_and_print_peak(data: str, weights: str, arch: str) -> None:
-    """What the fresh process does."""
-    with tempfile.TemporaryDirectory() as run:
-        scan(spuraudit.load_model(weights, arch=arch, device="cpu"), Path(data), Path(run) / "run")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def machine(threads: int) -> str:
@@ -244,11 +257,11 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory-images", type=int, default=32, help="images at 1x; 0: no measurement of memory")
-    parser.add_argument("--peak-of", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs=4, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    if chosen.peak_of:
-        scan_and_print_peak(*chosen.peak_of)
+    if chosen.only:
+        IN_A_PROCESS[chosen.only[0]](*chosen.only[1:])
         return
     print(f"{machine(chosen.threads)}; {chosen.images} images of 500x375, batches of {BATCH}, median of {chosen.turns}")
     with tempfile.TemporaryDirectory() as name:
@@ -257,8 +270,9 @@ def main() -> None:
         grown = [draw(work / f"memory-{n}x", n * chosen.memory_images) for n in TIMES if chosen.memory_images]
         print(HEADER)
         for arch in chosen.arch or ["resnet18", "mobilenetv2_100"]:
-            times = measure(arch, data, work, chosen.turns, chosen.threads)
-            peaks = [peak_memory(arch, folder, work, chosen.threads) for folder in grown]
+            weights = checkpoint(work, arch)
+            times = measure(arch, weights, data, chosen.turns, chosen.threads)
+            peaks = [in_a_process("peak", folder, weights, arch, chosen.threads) for folder in grown]
             print(row(arch, chosen.images, times, peaks), flush=True)
 
 
