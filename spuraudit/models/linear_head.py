@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from spuraudit.models.dropout_calls import CannotShareError, other_calls, other_shape, parse_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -154,7 +154,7 @@ class _ReadHead(TorchFunctionMode):
         return result
 
 
-def head_passes(model: Model, head: LinearHead, groups: Sequence[tuple[Tensor, int]], scale: float) -> Tensor:
+def head_passes(model: Model, head: LinearHead, groups: Iterable[tuple[Tensor, int]], scale: float) -> Tensor:
     """Logits (T, B, C) of consecutive groups of images; per group its kept values (T, D) and its number of images."""
     answers, start = [], 0
     with model.computing():

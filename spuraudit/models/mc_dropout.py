@@ -109,9 +109,9 @@ def answers_of_passes(
         yield head.logits.unsqueeze(0)
         site = plan.sites[0]
         for start, stop in chunks(passes, passes_at_once(head)):
-            groups = [
+            groups = (
                 (draw_kept(site, 0, draw.key, start, stop).flatten(1).to(model.device), draw.images) for draw in draws
-            ]
+            )
             yield head_passes(model, head, groups, scale_of(site))
         return
     for start, stop in chunks(passes, _passes_at_once(plan, len(pixels), len(draws))):

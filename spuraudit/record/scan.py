@@ -204,7 +204,9 @@ class AuditRecord(Part):
     reason: str | None = Field(default=None, description="Why it was skipped, and what it would need.")
     params: dict[str, str | int | float | bool | list[float] | list[str] | None] = Field(default_factory=dict)
     images: int = Field(default=0, description="Images it asked questions about.")
-    passes: int = Field(default=0, description="Forward passes behind its rows.")
+    passes: int = Field(
+        default=0, description="Passes behind its rows; MC-dropout passes count each, though they share most work."
+    )
     notes: list[str] = Field(default_factory=list, description="What a reader must know: injected dropout, fallbacks.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -133,11 +134,13 @@ def _costs(audit: PatchSwapAudit) -> list[int]:
 
 def _fewer_sources(audit: PatchSwapAudit, affordable: int, budget: str, rate: float) -> Resolved:
     """The most source images, evenly over classes, that an adaptive search can pay for."""
-    most = len(_costs(audit))
-    for limit in range(most, 0, -1):
-        cost = sum(_costs(replace(audit, pairing=replace(audit.pairing, limit=limit))))
-        if cost <= affordable:
-            return Resolved(search="adaptive", limit_sources=limit, answers=cost)
+
+    def cost(limit: int) -> int:
+        return sum(_costs(replace(audit, pairing=replace(audit.pairing, limit=limit))))
+
+    limit = bisect_right(range(1, len(_costs(audit)) + 1), affordable, key=cost)
+    if limit:
+        return Resolved(search="adaptive", limit_sources=limit, answers=cost(limit))
     one = max(_costs(audit))
     raise UsageError(
         f"--budget {budget} is too small: one source image takes up to {one} answers, about {one / rate:.0f} s here.",

@@ -58,6 +58,7 @@ class Scan:
     chance: ChanceCheck
     machine: Machine = field(default_factory=Machine)
     resolved: Resolved | None = None
+    precision_note: str | None = None
 
     @cached_property
     def plan(self) -> Plan:
@@ -184,5 +185,4 @@ def _probe(scan: Scan, progress: Progress) -> Scan:
     expected = clean_answers(scan, rows, "Comparing with float32", progress, exact)
     same = int((answers.predicted == expected.predicted).sum())
     note = f"Precision {record.precision}: {same} of {len(rows)} images are answered as in fp32."
-    model = replace(scan.model, record=record.model_copy(update={"notes": [*record.notes, note]}))
-    return replace(scan, chance=chance, model=model)
+    return replace(scan, chance=chance, precision_note=note)

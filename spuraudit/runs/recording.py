@@ -159,6 +159,8 @@ def _notices(scan: Scan) -> list[Notice]:
     if "region_swap" in scan.audits and scan.cohort.donor_split is None:
         text = "No train split with core masks: donors of the region swap are the audited images themselves."
         found.append(Notice(code="SPA004", text=text))
+    if scan.precision_note is not None:
+        found.append(Notice(code="SPA005", text=scan.precision_note))
     return found
 
 

@@ -123,7 +123,8 @@ def test_reduced_precision_is_checked_and_recorded(data: Path, tmp_path: Path) -
     model = toys.as_model(toys.Reader(toys.TAG))
     model = replace(model, record=model.record.model_copy(update={"precision": "bf16"}))
     done = toys.scan(model, data, tmp_path, **PATCH)
-    assert "Precision bf16: 12 of 12 images are answered as in fp32." in done.record.model.notes
+    told = {notice.code: notice.text for notice in done.record.warnings}
+    assert told["SPA005"] == "Precision bf16: 12 of 12 images are answered as in fp32."
     (audit,) = [audit for audit in done.record.audits if audit.status == "run"]
     (note,) = [note for note in audit.notes if note.startswith("Precision bf16")]
     assert "on one source image and 8 targets: the same lowest cell, 43; largest difference of a certainty 0.0" in note
