@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from spuraudit.models.model import Model
     from spuraudit.runs.prepare import Scan
 
-_INPUT, _METHOD, _COMPUTE, _OUTPUT = "Input", "Method", "Compute", "Output and verdict"
+_INPUT, _METHOD, _PATCH, _COMPUTE, _OUTPUT = "Input", "Method", "Patch swap", "Compute", "Output and verdict"
 
 
 def scan(
@@ -157,39 +157,42 @@ def scan(
     patch: Annotated[
         int | None,
         typer.Option(
-            "--patch", min=1, help="Side of a patch, pixels. Default: a seventh of the input.", rich_help_panel=_METHOD
+            "--patch", min=1, help="Side of a patch, pixels. Default: a seventh of the input.", rich_help_panel=_PATCH
         ),
     ] = None,
     sources: Annotated[
         int | None,
-        typer.Option(
-            "--sources", min=1, help="Patch swap: source images per class. Default: 4.", rich_help_panel=_METHOD
-        ),
+        typer.Option("--sources", min=1, help="Source images per class. Default: 4.", rich_help_panel=_PATCH),
     ] = None,
     targets: Annotated[
         int | None,
-        typer.Option("--targets", min=1, help="Patch swap: target images. Default: 50.", rich_help_panel=_METHOD),
+        typer.Option(
+            "--targets",
+            min=1,
+            help="Target images that lend cells, per target class. Default: 50.",
+            rich_help_panel=_PATCH,
+        ),
     ] = None,
     passes: Annotated[
-        int | None, typer.Option("--passes", min=2, help="MC-dropout passes. Default: 100.", rich_help_panel=_METHOD)
+        int | None, typer.Option("--passes", min=2, help="MC-dropout passes. Default: 100.", rich_help_panel=_PATCH)
     ] = None,
     dropout_rate: Annotated[
         float | None,
         typer.Option(
-            "--dropout-rate", help="Rate where dropout must be injected. Default: 0.5.", rich_help_panel=_METHOD
+            "--dropout-rate", help="Rate where dropout must be injected. Default: 0.5.", rich_help_panel=_PATCH
         ),
     ] = None,
     source_class: Annotated[
         list[str] | None,
-        typer.Option("--source-class", help="Patch swap: only this class. Repeatable.", rich_help_panel=_METHOD),
+        typer.Option("--source-class", help="Sweep this class only. Repeatable.", rich_help_panel=_PATCH),
     ] = None,
     pair: Annotated[
         list[str] | None,
         typer.Option(
             "--pair",
             metavar="CLASS:CLASS",
-            help="Patch swap: images of the first class get cells of the second. Repeatable. Default: chosen.",
-            rich_help_panel=_METHOD,
+            help="Images of the first class get cells of the second. Repeatable. Default: chosen.",
+            rich_help_panel=_PATCH,
         ),
     ] = None,
     target_classes: Annotated[
@@ -197,8 +200,8 @@ def scan(
         typer.Option(
             "--target-classes",
             min=1,
-            help="Patch swap: classes that lend cells, per class: the most confused, then random ones. Default: 2.",
-            rich_help_panel=_METHOD,
+            help="Classes that lend cells, per class: the most confused, then random ones. Default: 2.",
+            rich_help_panel=_PATCH,
         ),
     ] = None,
     limit_sources: Annotated[
@@ -206,8 +209,8 @@ def scan(
         typer.Option(
             "--limit-sources",
             min=1,
-            help="Patch swap: at most so many source images in all, evenly over classes.",
-            rich_help_panel=_METHOD,
+            help="At most so many source images in all, evenly over classes.",
+            rich_help_panel=_PATCH,
         ),
     ] = None,
     search: Annotated[
@@ -216,7 +219,7 @@ def scan(
             "--search",
             metavar="full|adaptive",
             help="full: every cell under every target; adaptive: find the lowest cell with a quarter of the swaps.",
-            rich_help_panel=_METHOD,
+            rich_help_panel=_PATCH,
         ),
     ] = None,
     budget: Annotated[
@@ -224,16 +227,16 @@ def scan(
         typer.Option(
             "--budget",
             metavar="TIME",
-            help="Patch swap: about so long (90s, 10m, 2h): adaptive search and fewer source images where needed.",
-            rich_help_panel=_METHOD,
+            help="About so long (90s, 10m, 2h): adaptive search and fewer source images where needed.",
+            rich_help_panel=_PATCH,
         ),
     ] = None,
     drop_path: Annotated[
         bool | None,
         typer.Option(
             "--drop-path/--no-drop-path",
-            help="MC dropout: let stochastic depth drop too. Default: no.",
-            rich_help_panel=_METHOD,
+            help="Let stochastic depth drop too. Default: no.",
+            rich_help_panel=_PATCH,
         ),
     ] = None,
     seed: Annotated[
