@@ -41,6 +41,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as TF
 
 import spuraudit
+from spuraudit.runs.allocator import keep_large_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,6 +261,8 @@ def main() -> None:
     parser.add_argument("--only", nargs=4, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
+    if not chosen.only or chosen.only[0] != "plain":
+        keep_large_blocks()  # as `spuraudit scan` does for its own process
     if chosen.only:
         IN_A_PROCESS[chosen.only[0]](*chosen.only[1:])
         return

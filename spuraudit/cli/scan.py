@@ -331,10 +331,12 @@ def scan(
 
     from spuraudit.data import open_dataset
     from spuraudit.models import load
+    from spuraudit.runs.allocator import keep_large_blocks
     from spuraudit.runs.batching import fitting_batch_size
     from spuraudit.runs.execute import execute
     from spuraudit.runs.prepare import Machine, prepare_scan
 
+    keep_large_blocks()  # of this process: a library would leave that to its caller
     dataset = open_dataset(
         data_spec,
         data_dir=data_dir or (file.data_dir if file else None),

@@ -12,8 +12,10 @@ def add_noise(pixels: Tensor, region: Tensor, z: Tensor, sigma: Tensor | float, 
     pixels (..., 3, H, W) in [0, 1]; region (..., H, W) soft in [0, 1], 1 = fully noised, same for the three
     channels; z standard normal, broadcastable to pixels; sigma a number, or a tensor broadcastable to pixels.
     """
-    noised = pixels + sigma * (region.unsqueeze(-3) * z)
-    return noised.clamp(0, 1) if clamp else noised
+    # One new tensor, changed in place: noise is bound by memory, and is drawn beside a busy network.
+    noised = region.unsqueeze(-3) * z
+    noised.mul_(sigma).add_(pixels)
+    return noised.clamp_(0, 1) if clamp else noised
 
 
 def energy(before: Tensor, after: Tensor) -> Tensor:

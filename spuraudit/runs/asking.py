@@ -10,7 +10,7 @@ import torch
 
 from spuraudit.audits.base import Audit, Question, Shown, StochasticAudit
 from spuraudit.models.mc_dropout import Draw, answers_of_passes
-from spuraudit.runs.showing import Block, Done, show_passes
+from spuraudit.runs.showing import Block, Done, make_block, parted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,8 +78,8 @@ class Asker:
             questions = audit.follow_up(row, certainty)
             if not questions:
                 break
-            for block in show_passes(item.loaded, audit, questions, self.batches.size):
-                self._take(block)
+            for task in parted(item.loaded, audit, questions, self.batches.size):
+                self._take(make_block(task))
             asked += len(questions)
             if told is not None:
                 told(len(questions))

@@ -19,16 +19,16 @@ from spuraudit.errors import RunError, SpurauditError
 from spuraudit.record.folder import remove_temporaries, to_json, write_bytes
 from spuraudit.record.observations import read_parts, write_part
 from spuraudit.record.settings import ScanSettings
-from spuraudit.runs.ahead import ahead
 from spuraudit.runs.asking import Asker
 from spuraudit.runs.batching import Batches
 from spuraudit.runs.exhibits import draw_exhibits
+from spuraudit.runs.parallel import Room, in_parallel
 from spuraudit.runs.patch_sweep import resolve
 from spuraudit.runs.plan import Plan
 from spuraudit.runs.prepare import prepare_scan
 from spuraudit.runs.progress import Progress, Silent, stage
 from spuraudit.runs.recording import Execution, assemble
-from spuraudit.runs.showing import show_images
+from spuraudit.runs.showing import make, pictures, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,9 +136,11 @@ def _ask(scan: Scan, todo: Sequence[Shard], run: Path, progress: Progress) -> No
     wanted = ((row, donors_of(row, audits)) for row in rows)
     answers = sum(shard.answers for shard in todo)
     with stage(progress, "Scanning", answers, "answers"), scan.loader() as loader:
-        shown = show_images(loader.load(wanted), audits, scan.machine.batch_size)
-        # Closing ends the thread before the loader goes, on errors and interrupts too.
-        with closing(ahead(shown)) as items:
+        wanted_tasks = tasks(loader.load(wanted), audits, scan.machine.batch_size)
+        room = Room(scan.machine.batch_size, beside=scan.model.device.type != "cpu")
+        made = in_parallel(make, wanted_tasks, pictures, scan.machine.threads, room)
+        # Closing ends the threads before the loader goes, on errors and interrupts too.
+        with closing(made) as items:
             for shard in todo:
                 for _ in shard.rows:
                     asker.ask_image(items, audits, progress.advance)

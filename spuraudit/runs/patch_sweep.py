@@ -20,7 +20,7 @@ from spuraudit.runs.asking import Asker
 from spuraudit.runs.batching import Batches
 from spuraudit.runs.clean import clean_answers
 from spuraudit.runs.plan import Resolved
-from spuraudit.runs.showing import show_images
+from spuraudit.runs.showing import make, tasks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +187,7 @@ def _answers(scan: Scan, audit: PatchSwapAudit, loaded: Loaded, model: Model) ->
     """Certainty by question, of the source's first target class."""
     questions = [q for q in audit.questions(loaded.sample.row) if q.trial < audit.pairing.targets]
     asker = Asker(model, scan.class_map, Batches(scan.machine.batch_size), scan.dropout)
-    asker.ask_image(iter(show_images([loaded], [audit], scan.machine.batch_size)), [audit])
+    asker.ask_image(map(make, tasks([loaded], [audit], scan.machine.batch_size)), [audit])
     rows = {(row["condition"], row["trial"]): row["p_true"] for row in asker.finish() if "p_sd" in row}
     return {question: rows[question.condition, question.trial] for question in questions}
 

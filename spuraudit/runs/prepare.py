@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -39,6 +40,11 @@ class Machine:
 
     batch_size: int = 32
     workers: int | None = None
+
+    @property
+    def threads(self) -> int:
+        """Threads that prepare pictures."""
+        return self.workers or min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From images to blocks of pixels that wait for the model: made ahead of it, in another thread."""
+"""From images to blocks of pixels that wait for the model."""
 
 from __future__ import annotations
 
@@ -33,31 +33,50 @@ class Done(NamedTuple):
     loaded: Loaded
 
 
-def show_images(images: Iterable[Loaded], audits: Sequence[Audit], size: int) -> Iterator[Block | Done]:
+class Task(NamedTuple):
+    """A block to be made: questions about one image, of an audit (None: the clean image)."""
+
+    loaded: Loaded
+    audit: Audit | None
+    questions: Sequence[Question]
+
+
+def tasks(images: Iterable[Loaded], audits: Sequence[Audit], size: int) -> Iterator[Task | Done]:
     """All questions of each image: clean first, then each audit's, in blocks of at most `size` pictures."""
     for loaded in images:
-        sample = loaded.sample
-        yield Block(sample, [Question(CLEAN)], Shown(sample.pixels[None]))
+        yield Task(loaded, None, [Question(CLEAN)])
         for audit in audits:
-            questions = audit.questions(sample.row)
-            if isinstance(audit, StochasticAudit):
-                yield from show_passes(loaded, audit, questions, size)
-                continue
-            for part in _parts(questions, size):
-                yield Block(sample, part, audit.show(sample, part, loaded.donors))
+            yield from parted(loaded, audit, audit.questions(loaded.sample.row), size)
         yield Done(loaded)
 
 
-def show_passes(loaded: Loaded, audit: StochasticAudit, questions: Sequence[Question], size: int) -> Iterator[Block]:
-    """Questions with the same donor share their masks: they stay together as far as a block can hold them."""
-    for _, group in groupby(questions, key=lambda question: question.donor):
-        for part in _parts(list(group), size):
-            shown = audit.show(loaded.sample, part, loaded.donors)
-            yield Block(loaded.sample, part, shown, audit.passes, audit.mask_key(loaded.sample.row, part[0]))
+def parted(loaded: Loaded, audit: Audit, questions: Sequence[Question], size: int) -> Iterator[Task]:
+    """In blocks; questions that share their dropout masks, those with the same donor, stay together where they fit."""
+    groups = [questions]
+    if isinstance(audit, StochasticAudit):
+        groups = [list(group) for _, group in groupby(questions, key=lambda question: question.donor)]
+    for group in groups:
+        count = -(-len(group) // size)
+        for part in range(count):  # as few parts as possible, of sizes as equal as possible
+            yield Task(loaded, audit, group[part * len(group) // count : (part + 1) * len(group) // count])
 
 
-def _parts(questions: Sequence[Question], size: int) -> Iterator[Sequence[Question]]:
-    """As few parts as possible, of sizes as equal as possible."""
-    count = -(-len(questions) // size)
-    for part in range(count):
-        yield questions[part * len(questions) // count : (part + 1) * len(questions) // count]
+def make(task: Task | Done) -> Block | Done:
+    """The block of a task; `Done` as it is."""
+    return task if isinstance(task, Done) else make_block(task)
+
+
+def make_block(task: Task) -> Block:
+    """Questions with their pixels."""
+    sample, audit, questions = task.loaded.sample, task.audit, task.questions
+    if audit is None:
+        return Block(sample, questions, Shown(sample.pixels[None]))
+    shown = audit.show(sample, questions, task.loaded.donors)
+    if isinstance(audit, StochasticAudit):
+        return Block(sample, questions, shown, audit.passes, audit.mask_key(sample.row, questions[0]))
+    return Block(sample, questions, shown)
+
+
+def pictures(task: Task | Done) -> int:
+    """How many pictures a task makes."""
+    return len(task.questions) if isinstance(task, Task) else 0

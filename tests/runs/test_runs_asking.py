@@ -16,7 +16,7 @@ from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.asking import Asker
 from spuraudit.runs.batching import Batches
 from spuraudit.runs.prepare import Machine, prepare_scan
-from spuraudit.runs.showing import Block, Done, show_images
+from spuraudit.runs.showing import Block, Done, make, tasks
 
 SETTINGS = {"audits": ("patch_swap",), "passes": 7, "patch_targets": 2, "patch_sources": 2, "target_classes": 1}
 
@@ -40,7 +40,7 @@ def test_rows_equal_plain_arithmetic(folder: Path, answers: str, outputs: list[l
     assert scan.dropout is not None
     row = next(rows[0] for rows in audit.pairing.sources_of.values() if rows)
     with scan.loader() as loader:
-        items = list(show_images(loader.load([(row, audit.donors(row))]), [audit], 16))
+        items = list(map(make, tasks(loader.load([(row, audit.donors(row))]), [audit], 16)))
     asker = Asker(model, scan.class_map, Batches(16), scan.dropout)
     asker.ask_image(iter(items), [audit])
     rows = [given for given in asker.finish() if "p_sd" in given]
