@@ -37,7 +37,6 @@ from spuraudit.models.paper_cnn import PaperCNN
 from spuraudit.perturb.exchange import grid, paste_cell
 from spuraudit.record.geometry import Geometry, Preprocess
 from spuraudit.record.scan import ModelRecord
-from spuraudit.runs.allocator import keep_large_blocks
 
 #: Passes that are compared number by number with whole passes, and passes of the paper's loop that are timed.
 COMPARED, TIMED = 10, 5
@@ -289,7 +288,6 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    keep_large_blocks()  # as `spuraudit scan` does; here for every side
     print(
         f"torch {torch.__version__}, timm {timm.__version__}, {platform.processor() or platform.machine()}, "
         f"{chosen.device}, {chosen.threads} threads, T = {chosen.passes}, {chosen.turns} turns",

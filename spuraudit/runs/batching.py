@@ -24,8 +24,9 @@ T = TypeVar("T")
 LARGEST = {"cuda": 1024, "cpu": 128}
 #: What a batch must leave free: one image more for every four of its size has to fit.
 _HEADROOM = 4
-#: A size is measured for so many seconds; all sizes together for so many (the pass under way is finished).
-_SECONDS_EACH, _SECONDS_ALL = 0.25, 3.0
+#: Trying sizes ends after so many seconds; the fastest is sought among those that take at most so many per batch.
+_SECONDS_ALL, _SECONDS_LARGEST = 3.0, 0.7
+_ROUNDS = 5
 #: A size that is slower by less than this, per image, is as fast.
 _SAME_SPEED = 0.03
 # Allocators without an exception type of their own: PyTorch's on the CPU (Windows: "not enough memory"), Apple's GPU
@@ -122,37 +123,32 @@ def _largest(model: Model, limit: int) -> BatchSize:
 
 
 def _fastest(model: Model, limit: int) -> BatchSize:
-    per_image: dict[int, float] = {}
-    size, spent, worse = 1, 0.0, 0
-    while size <= limit and spent < _SECONDS_ALL and worse < 2:
-        measured = _best_of_some(model, size)
-        if measured is None:
-            break
-        seconds, cost = measured
-        worse = worse + 1 if per_image and seconds / size > min(per_image.values()) else 0
-        per_image[size] = seconds / size
-        size, spent = 2 * size, spent + cost
-    if not per_image:
+    one = min(_seconds(model, 1) or 0.0 for _ in range(2))  # the first pass also sets things up
+    if not one:
         raise _one_does_not_fit()
-    enough = (1 + _SAME_SPEED) * min(per_image.values())
-    chosen = next(tried for tried in per_image if per_image[tried] <= enough)
+    sizes = [2**power for power in range(limit.bit_length()) if 2**power <= limit]
+    sizes = [size for size in sizes if size == 1 or size * one <= _SECONDS_LARGEST]
+    best: dict[int, float] = {}
+    start = time.perf_counter()
+    # In rounds over all sizes: what else the machine does then meets every size.
+    for _ in range(_ROUNDS):
+        for size in sizes:
+            seconds = _seconds(model, size)
+            if seconds is None:
+                sizes = sizes[: sizes.index(size)]
+                break
+            best[size] = min(seconds / size, best.get(size, seconds))
+        if time.perf_counter() - start > _SECONDS_ALL:
+            break
+    if not sizes:
+        raise _one_does_not_fit()
+    enough = (1 + _SAME_SPEED) * min(best[size] for size in sizes)
+    chosen = next(size for size in sizes if best[size] <= enough)
     return BatchSize(
         chosen,
-        f"Batch size {chosen}: the fastest on {model.device} of {', '.join(map(str, per_image))} "
-        f"({per_image[chosen] * 1000:.1f} ms per image).",
+        f"Batch size {chosen}: the fastest on {model.device} of {', '.join(map(str, sizes))} "
+        f"({best[chosen] * 1000:.1f} ms per image).",
     )
-
-
-def _best_of_some(model: Model, size: int) -> tuple[float, float] | None:
-    """Seconds of the fastest pass, and of all passes together; None where the size does not fit."""
-    passes: list[float] = []
-    # The first pass of a size also sets things up: a second one is made wherever that is cheap.
-    while not passes or (sum(passes) < _SECONDS_EACH and len(passes) < 5):
-        seconds = _seconds(model, size)
-        if seconds is None:
-            return None
-        passes.append(seconds)
-    return min(passes), sum(passes)
 
 
 def _seconds(model: Model, images: int) -> float | None:
