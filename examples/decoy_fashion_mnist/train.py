@@ -3,7 +3,8 @@
     python train.py --mnist fashion_mnist --out model.pt
     python train.py --mnist fashion_mnist --out clean.pt --decoys none
 
-The network (Hagos et al. 2022): one 3 x 3 convolution, ReLU, 50 % dropout, one linear layer; Adam at 1e-3, decaying, with weight decay.
+The network (Hagos et al. 2022): one 3 x 3 convolution, ReLU, 50 % dropout, one linear layer; Adam at 1e-3, decaying, with
+weight decay.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor
 from spuraudit.models.paper_cnn import PaperCNN
 
 BATCH, RATE, DECAY = 128, 1e-3, 0.8  # the paper states the rate alone
-#: The paper's loss has a term lambda * sum of squares of the weights, with lambda not stated (its equation 1).
+#: The paper's loss has a term lambda * sum of squares of the weights, with lambda not stated (its equation 3).
 WEIGHT_DECAY = 1e-3
 
 
