@@ -3,8 +3,8 @@
     python train.py --mnist fashion_mnist --out model.pt
     python train.py --mnist fashion_mnist --out clean.pt --decoys none
 
-The network (Hagos et al. 2022): one 3 x 3 convolution, ReLU, 50 % dropout, one linear layer; Adam at 1e-3, decaying, with
-weight decay.
+The network (Hagos et al. 2022): one 3 x 3 convolution, ReLU, 50 % dropout, one linear layer; Adam at 1e-3, decaying,
+with weight decay.
 """
 
 from __future__ import annotations
