@@ -88,7 +88,9 @@ def settings(config: Config | None, **given: Any) -> ScanSettings:
 
 
 def refuse_idle(given: dict[str, Any], audits: Collection[str]) -> None:
-    """Raise UsageError for an option that none of the audits to be run would read."""
+    """Raise UsageError for an option that nothing in the scan to be run would read."""
+    if given.get("pairs") is not None and given.get("target_classes") is not None:
+        raise UsageError("--target-classes has no effect: --pair names the target classes.", "Leave one of them out.")
     for name, (flag, owners) in OWNERS.items():
         if given.get(name) is not None and not set(owners) & set(audits):
             raise UsageError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch.nn.functional as F
 from torch import nn
 
-from spuraudit.errors import NotEvaluatedError
+from spuraudit.errors import NotEvaluatedError, UsageError
 from spuraudit.models.dropout_calls import DropoutSite, RecordDropout, find_sites, running_modules
 
 if TYPE_CHECKING:
@@ -95,15 +95,20 @@ def find_dropout(model: Model, pixels: Tensor, *, rate: float, drop_path: bool =
     """Probe the network for active dropout; where there is none, plan to inject it before the classifier.
 
     pixels: (at least 2, 3, H, W) float32 in [0, 1] on the model's device. rate: of an injected layer. drop_path: let
-    stochastic depth (timm's DropPath, torchvision's StochasticDepth) drop as well. Raises NotEvaluatedError where no
-    place for dropout is found.
+    stochastic depth (timm's DropPath, torchvision's StochasticDepth) drop as well. Raises UsageError where it is
+    asked for and there is none, NotEvaluatedError where no place for dropout is found.
     """
     drop_paths = _drop_paths(model.network) if drop_path else ()
+    if drop_path and not drop_paths:
+        raise UsageError(
+            "--drop-path has no effect: the network has no stochastic depth with a rate above 0.",
+            "Build it with one (--model-kwargs drop_path_rate=0.1), or leave the option out.",
+        )
     sites, skipped = _probe(model, pixels, (), rate, drop_paths)
     if sites:
         return DropoutPlan(sites, False, None, tuple(site.where for site in sites), skipped, drop_paths)
     for names in _classifiers(model.network):
-        injected, _ = _probe(model, pixels, names, rate, drop_paths)
+        injected, _ = _probe(model, pixels, names, rate, ())
         if injected:
             return DropoutPlan(injected, True, rate, names, skipped)
     raise NotEvaluatedError(

@@ -273,6 +273,8 @@ def test_no_masks_for_an_audit_that_is_asked_for(here: Path, capsys: pytest.Capt
         (["--audits", "patch_swap", "--budget", "soon"], "such as 90s, 10m or 2h"),
         (["--audits", "patch_swap", "--budget", "0.01s"], "--budget 0.01s is too small"),
         (["--target-classes", "2"], "--target-classes has no effect"),
+        (["--audits", "patch_swap", "--pair", "red:green", "--target-classes", "2"], "--pair names the target classes"),
+        (["--audits", "patch_swap", "--drop-path"], "--drop-path has no effect"),
         (["--precision", "fp8"], "The precision 'fp8' is unknown"),
         (["--precision", "fp16", "--device", "cpu"], "Use --precision bf16"),
         (["--batch-size", "many"], "--batch-size 'many': expected a number of images, or auto"),
