@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from spuraudit.data.dataset import ImageRow
     from spuraudit.record.scan import Scope
 
-UNPERTURBED = "patch:0"
 #: Curves of so many source images per class pair go into the record.
 CURVES_EACH = 12
 
@@ -45,8 +44,9 @@ CURVES_EACH = 12
 class PatchSwapAudit:
     """Source images of each class against target images of other classes, `passes` MC-dropout passes each.
 
-    search: None asks every cell under every target; a rule asks the cells that may still be the lowest.
-    dropout_note: which dropout is active; evaluation_note: how its passes are computed, which changes no number.
+    adaptive: ask only the cells that may still be the lowest, instead of every cell under every target.
+    dropout_note: which dropout is active. notes and budget_note: what else a reader must know, none of which changes a
+    number: how passes are computed, how reduced precision agrees, what a budget pays for.
     """
 
     cohort: Cohort
@@ -56,6 +56,7 @@ class PatchSwapAudit:
     adaptive: bool = False
     dropout_note: str = ""
     notes: tuple[str, ...] = ()
+    budget_note: str = ""
 
     @cached_property
     def grid(self) -> Grid:
@@ -66,7 +67,11 @@ class PatchSwapAudit:
     @property
     def search(self) -> Halving | None:
         """The rule of an adaptive search."""
-        return Halving(len(self.grid.cells), self.pairing.targets) if self.adaptive else None
+        return self._rule(self.pairing.targets)
+
+    def _rule(self, targets: int) -> Halving | None:
+        """The same for a class that has fewer images than targets are wanted."""
+        return Halving(len(self.grid.cells), targets) if self.adaptive else None
 
     def _everything(self, targets: int) -> Round:
         return Round(tuple(range(len(self.grid.cells))), 0, targets)
@@ -75,7 +80,8 @@ class PatchSwapAudit:
         """Per target: the unperturbed source under this target's dropout masks, then the cells."""
         found = []
         for place, (target, images) in enumerate(self.pairing.targets_for.get(row.id, ())):
-            first = self._everything(len(images)) if self.search is None else self.search.first()
+            rule = self._rule(len(images))
+            first = self._everything(len(images)) if rule is None else rule.first()
             found += self._ask(place, target, images, first)
         return found
 
@@ -89,7 +95,7 @@ class PatchSwapAudit:
 
     def follow_up(self, row: ImageRow, certainty: Mapping[Question, float]) -> list[Question]:
         """The next round of an adaptive search, of each target class by itself."""
-        if self.search is None:
+        if not self.adaptive:
             return []
         dense: dict[int, NDArray[np.float64]] = {}
         for question, value in certainty.items():
@@ -98,17 +104,18 @@ class PatchSwapAudit:
             dense.setdefault(place, np.full(shape, np.nan))[number, _cell_of(question)] = value
         found = []
         for place, (target, images) in enumerate(self.pairing.targets_for.get(row.id, ())):
-            wanted = self.search.after(dense[place][:, 1:])
+            rule = self._rule(len(images))
+            wanted = rule.after(dense[place][: len(images), 1:]) if rule is not None else None
             found += self._ask(place, target, images, wanted) if wanted is not None else []
         return found
 
     def most_questions(self, row: ImageRow) -> int:
         """Swaps and unperturbed images of a search that never ends early."""
-        swaps = len(self.grid.cells)
-        return sum(
-            (self.search.most_swaps() if self.search is not None else swaps * len(images)) + len(images)
-            for _, images in self.pairing.targets_for.get(row.id, ())
-        )
+        total = 0
+        for _, images in self.pairing.targets_for.get(row.id, ()):
+            rule = self._rule(len(images))
+            total += len(images) + (len(self.grid.cells) * len(images) if rule is None else rule.most_swaps())
+        return total
 
     def donors(self, row: ImageRow) -> tuple[str, ...]:
         """Ids of all its target images."""
@@ -140,9 +147,10 @@ class PatchSwapAudit:
         cell, pairing = self.grid.cells[0], self.pairing
         rule = self.search
         search = f"halving from {rule.start} targets at {rule.confidence:.0%}" if rule is not None else "full"
+        sources = f"{pairing.sources}" if pairing.limit is None else f"{pairing.sources}, {pairing.limit} in all"
         return (
             f"patch_swap/hagos-2022;patch={cell.bottom - cell.top}px@{height}x{width};passes={self.passes};"
-            f"targets={pairing.targets};sources={pairing.sources};search={search};donors={self.cohort.donors_from};"
+            f"targets={pairing.targets};sources={sources};search={search};donors={self.cohort.donors_from};"
             f"certainty=mean softmax of the source's class;seed={self.cohort.seed};{self.dropout_note};"
             f"{self.cohort.suffix}"
         )
@@ -182,7 +190,7 @@ class PatchSwapAudit:
     def _record(self, rows: Rows, pairs: Sequence[Pair]) -> AuditRecord:
         asked = [row for row in rows.images if row.id in self.pairing.targets_for]
         names, pairing = self.cohort.class_names, self.pairing
-        notes = [note for note in (self.dropout_note, *self.notes) if note]
+        notes = [note for note in (self.dropout_note, *self.notes, self.budget_note) if note]
         notes += [
             f"None of the {tried} source images of {names[label]} that were tried is classified right: not swept."
             for label, tried in pairing.none_right()

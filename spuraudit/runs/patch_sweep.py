@@ -72,13 +72,11 @@ def resolve(scan: Scan, resolved: Resolved) -> Scan:
     """The scan with what a budget was found to pay for."""
     audit = scan.audits["patch_swap"]
     assert isinstance(audit, PatchSwapAudit)
-    budget = scan.settings.budget or ""
-    told = scan.resolved.describe(budget) if scan.resolved is not None else None
     audit = replace(
         audit,
         adaptive=resolved.search == "adaptive",
         pairing=replace(audit.pairing, limit=resolved.limit_sources),
-        notes=(*(note for note in audit.notes if note != told), resolved.describe(budget)),
+        budget_note=resolved.describe(scan.settings.budget or ""),
     )
     return replace(scan, resolved=resolved, audits={**scan.audits, "patch_swap": audit})
 

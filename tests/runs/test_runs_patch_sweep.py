@@ -55,7 +55,7 @@ def test_a_large_budget_changes_nothing(data: Path) -> None:
     scan = prepared(data, budget="10h")
     assert scan.resolved == Resolved(search="full", limit_sources=None, answers=6 * 10 * 50)
     assert not swap_of(scan).adaptive
-    assert swap_of(scan).notes[-1] == "Budget 10h: full search, all source images, at most 3,000 answers."
+    assert swap_of(scan).budget_note == "Budget 10h: full search, all source images, at most 3,000 answers."
 
 
 def test_a_budget_buys_an_adaptive_search_then_fewer_sources(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +66,9 @@ def test_a_budget_buys_an_adaptive_search_then_fewer_sources(data: Path, monkeyp
     cost = swap_of(one).most_questions(row)
     # 4 targets for 49 cells, 4 more for 25, 2 more for 13, and the unperturbed image under each of the 10
     assert cost == 4 * 49 + 4 * 25 + 2 * 13 + 10
+    # Fifty targets are wanted, the classes have ten images: what is counted is what can be asked.
+    assert swap_of(prepared(data, search="adaptive", patch_targets=50)).most_questions(row) == cost
+    assert swap_of(prepared(data, patch_targets=50)).most_questions(row) == 10 * 50
     everything = prepared(data, budget="300s").resolved
     assert everything == Resolved(search="full", limit_sources=None, answers=3000)
     adaptive = prepared(data, budget="299s").resolved
