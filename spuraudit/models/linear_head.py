@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from spuraudit.models.dropout_calls import CannotShareError, other_calls, other_shape, parse_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
 
@@ -168,9 +168,3 @@ def passes_at_once(head: LinearHead) -> int:
     """How many passes of a batch fit in memory together."""
     images, features = head.features.shape
     return max(1, _FLOATS // (images * max(features // 4, len(head.weight))))
-
-
-def chunks(passes: int, at_once: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of consecutive passes."""
-    for start in range(0, passes, at_once):
-        yield start, min(passes, start + at_once)

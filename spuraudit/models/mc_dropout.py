@@ -17,7 +17,7 @@ from spuraudit.models import dropout_masks
 from spuraudit.models.dropout_calls import ApplyMasks, CannotShareError, ExpandMasks
 from spuraudit.models.dropout_masks import draw_kept, scale_of
 from spuraudit.models.dropout_plan import DropoutPlan, Evaluation, find_dropout
-from spuraudit.models.linear_head import chunks, head_passes, passes_at_once, read_head
+from spuraudit.models.linear_head import head_passes, passes_at_once, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +89,7 @@ def mc_logits(model: Model, plan: DropoutPlan, pixels: Tensor, masks: tuple[Tens
     return torch.cat(
         [
             run(model, plan, pixels, [mask[start:stop] for mask in shared])
-            for start, stop in chunks(len(masks[0]), at_once)
+            for start, stop in _chunks(len(masks[0]), at_once)
         ]
     )
 
@@ -108,13 +108,13 @@ def answers_of_passes(
         head = read_head(model, plan, pixels)
         yield head.logits.unsqueeze(0)
         site = plan.sites[0]
-        for start, stop in chunks(passes, passes_at_once(head)):
+        for start, stop in _chunks(passes, passes_at_once(head)):
             groups = (
                 (draw_kept(site, 0, draw.key, start, stop).flatten(1).to(model.device), draw.images) for draw in draws
             )
             yield head_passes(model, head, groups, scale_of(site))
         return
-    for start, stop in chunks(passes, _passes_at_once(plan, len(pixels), len(draws))):
+    for start, stop in _chunks(passes, _passes_at_once(plan, len(pixels), len(draws))):
         masks = _masks(plan, draws, start, stop, model.device)
         if plan.evaluation == "whole passes":
             if start == 0:
@@ -148,6 +148,12 @@ def _passes_at_once(plan: DropoutPlan, images: int, draws: int) -> int:
     largest = max(math.prod(site.values) for site in plan.sites)
     values = largest * images + sum(sizes) * (1 if draws == 1 else images)
     return max(1, _FLOATS // values)
+
+
+def _chunks(passes: int, at_once: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of consecutive passes."""
+    for start in range(0, passes, at_once):
+        yield start, min(passes, start + at_once)
 
 
 def _one_by_one(model: Model, plan: DropoutPlan, pixels: Tensor, masks: list[Tensor]) -> Tensor:

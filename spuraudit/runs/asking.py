@@ -95,8 +95,9 @@ class Asker:
             if waiting >= self.batches.size:
                 self._flush(waiting - waiting % self.batches.size)
             return
-        # Blocks of passes stay whole where they can: a mask is then drawn once.
-        if _pictures(self._stochastic) + len(rows) > self.batches.size:
+        # Blocks of passes stay whole where they can: a mask is then drawn once. A batch has one number of passes.
+        other = bool(self._stochastic) and self._stochastic[0][0].passes != block.passes
+        if other or _pictures(self._stochastic) + len(rows) > self.batches.size:
             self._flush_stochastic()
         self._stochastic.append((block, rows))
 

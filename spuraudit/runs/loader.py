@@ -6,7 +6,6 @@ bounded cache. So memory does not grow with the number of images.
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
@@ -42,13 +41,11 @@ class Loaded(NamedTuple):
 class Loader:
     """Decodes each image once while it is within reach: looked ahead to, or among the donors used last.
 
-    Threads (`workers`; default: up to 4): decoding and resizing release the interpreter lock. `load` may be called
+    Threads (`workers`): decoding and resizing release the interpreter lock. `load` may be called
     from any one thread at a time.
     """
 
-    def __init__(
-        self, dataset: Dataset, preprocess: Preprocess, device: torch.device, workers: int | None = None
-    ) -> None:
+    def __init__(self, dataset: Dataset, preprocess: Preprocess, device: torch.device, workers: int) -> None:
         self._dataset = dataset
         geometry = self._geometry = preprocess.geometry
         # timm pads with the mean colour where a border is needed.
@@ -61,7 +58,6 @@ class Loader:
         self._donors: OrderedDict[str, Future[Sample]] = OrderedDict()
         #: Everything somebody holds: those looked ahead to, and donors.
         self._within_reach: WeakValueDictionary[str, Future[Sample]] = WeakValueDictionary()
-        workers = workers or min(4, os.cpu_count() or 1)
         self._lookahead = 2 * workers
         self._pool = ThreadPoolExecutor(workers, "decode")
 

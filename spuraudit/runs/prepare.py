@@ -43,7 +43,7 @@ class Machine:
 
     @property
     def threads(self) -> int:
-        """Threads that prepare pictures."""
+        """Threads that decode, and threads that prepare pictures."""
         return self.workers or min(4, os.cpu_count() or 1)
 
 
@@ -88,7 +88,7 @@ class Scan:
 
     def loader(self) -> Loader:
         """Samples in the model's geometry."""
-        return Loader(self.dataset, self.model.record.preprocess, self.model.device, self.machine.workers)
+        return Loader(self.dataset, self.model.record.preprocess, self.model.device, self.machine.threads)
 
 
 def prepare_scan(

@@ -21,6 +21,7 @@ from spuraudit.errors import DataError
 from spuraudit.record.geometry import Geometry, Preprocess
 from spuraudit.runs import loader as module
 from spuraudit.runs.loader import Loaded, Loader
+from spuraudit.runs.prepare import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,8 +79,8 @@ def living() -> int:
     return sum(type(thing) is Sample for thing in gc.get_objects())
 
 
-@pytest.mark.parametrize("workers", [1, 3, None])
-def test_samples_come_in_the_order_wanted(counted: tuple[Dataset, Counting], workers: int | None) -> None:
+@pytest.mark.parametrize("workers", [1, 3, Machine().threads])
+def test_samples_come_in_the_order_wanted(counted: tuple[Dataset, Counting], workers: int) -> None:
     dataset, counting = counted
     rows = [*dataset.images[50:], *dataset.images[:50]]
     with Loader(dataset, PREPROCESS, CPU, workers) as loader:
