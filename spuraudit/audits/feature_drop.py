@@ -12,14 +12,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from spuraudit.audits.base import BACKGROUND, SUSPECT_Q, Cohort, Question, Shown, Summary
 from spuraudit.audits.findings import fingerprint
 from spuraudit.audits.measure import accuracy, difference, exclude
+from spuraudit.audits.noising import noise_runs
 from spuraudit.perturb.control import control_region, match_energy
 from spuraudit.perturb.dilation import radius_for
-from spuraudit.perturb.draws import key_of, normal
 from spuraudit.perturb.noise import add_noise, energy
 from spuraudit.record.scan import AuditRecord, Finding, Measurement
 from spuraudit.stats.multiple import benjamini_hochberg
@@ -97,25 +96,18 @@ class FeatureDropAudit:
     def show(self, sample: Sample, questions: Sequence[Question], donors: Mapping[str, Sample]) -> Shown:
         """Noise on the feature; for a control question as much energy elsewhere as this trial's feature noise had."""
         del donors
-        shown: list[Tensor] = []
-        energies: list[Tensor] = []
-        shares: list[float] = []
-        for feature, kind, trials in _runs(questions):
-            region = self.mask(sample, feature)
-            noised = add_noise(sample.pixels, region, self._noise(sample, "feature", feature, trials), self.sigma)
-            reached = energy(sample.pixels.expand_as(noised), noised)
+        shown = sample.pixels.new_empty((len(questions), *sample.pixels.shape))
+        energies, shares = shown.new_empty(len(questions)), shown.new_empty(len(questions))
+        for condition, places, z in noise_runs(sample, self.cohort.seed, questions):
+            kind, _, rest = condition.partition(":")
+            region = self.mask(sample, rest.rpartition("@")[0])
+            add_noise(sample.pixels, region, z, self.sigma, out=shown[places])
+            energies[places] = energy(sample.pixels, shown[places])
             if kind == "control":
-                z = self._noise(sample, "control", feature, trials)
-                noised, reached = match_energy(sample.pixels, control_region(region, sample.core), z, reached)
-            shown.append(noised)
-            energies.append(reached)
-            shares += [float(region.mean())] * len(trials)
-        return Shown(torch.cat(shown), torch.cat(energies), torch.tensor(shares))
-
-    def _noise(self, sample: Sample, kind: str, feature: str, trials: Sequence[int]) -> Tensor:
-        seed, image = self.cohort.seed, sample.row.id
-        keys = [key_of(seed, image, f"{kind}:{feature}@{self.sigma}", trial) for trial in trials]
-        return normal(keys, tuple(sample.pixels.shape)).to(sample.pixels.device)
+                elsewhere = control_region(region, sample.core)
+                shown[places], energies[places] = match_energy(sample.pixels, elsewhere, z, energies[places])
+            shares[places] = region.mean()
+        return Shown(shown, energies, shares)
 
     @property
     def definition(self) -> str:
@@ -282,16 +274,3 @@ class FeatureDropAudit:
     def region(self, sample: Sample, finding: Finding) -> Tensor:
         """The feature's mask."""
         return self.mask(sample, finding.feature)
-
-
-def _runs(questions: Sequence[Question]) -> list[tuple[str, str, list[int]]]:
-    """Neighbouring questions of the same feature and kind as (feature, kind, trials)."""
-    grouped: list[tuple[str, str, list[int]]] = []
-    for question in questions:
-        kind, _, rest = question.condition.partition(":")
-        feature = rest.rpartition("@")[0]
-        if grouped and grouped[-1][:2] == (feature, kind):
-            grouped[-1][2].append(question.trial)
-        else:
-            grouped.append((feature, kind, [question.trial]))
-    return grouped

@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from spuraudit.audits.base import Cohort, Question, Shown, Summary
 from spuraudit.audits.measure import accuracy, difference, exclude, of_estimate
+from spuraudit.audits.noising import noise_runs
 from spuraudit.perturb.dilation import radius_for
-from spuraudit.perturb.draws import key_of, normal
+from spuraudit.perturb.draws import key_of
 from spuraudit.perturb.noise import add_noise, energy
 from spuraudit.record.scan import AuditRecord, Measurement
 from spuraudit.stats.intervals import RESAMPLES, Floats, bootstrap_means, jeffreys_pairs, percentile
@@ -70,19 +70,23 @@ class NoiseAudit:
         ]
 
     def show(self, sample: Sample, questions: Sequence[Question], donors: Mapping[str, Sample]) -> Shown:
-        """Noise drawn per (seed, image, condition, trial): independent between the two regions."""
+        """Both regions, at every sigma, get parts of the one draw of a trial."""
         del donors
-        keys = [key_of(self.cohort.seed, sample.row.id, q.condition, q.trial) for q in questions]
-        z = normal(keys, tuple(sample.pixels.shape)).to(sample.pixels.device)
-        core, spurious = sample.dilated_core(self.radius), self._spurious(sample)
-        regions = torch.stack([core if q.condition.startswith("noise.core") else spurious for q in questions])
-        sigmas = z.new_tensor([float(q.condition.rpartition("@")[2]) for q in questions]).view(-1, 1, 1, 1)
-        noised = add_noise(sample.pixels, regions, z, sigmas, clamp=self.clamp)
-        return Shown(noised, energy(sample.pixels.expand_as(noised), noised), regions.mean(dim=(-2, -1)))
+        noised = sample.pixels.new_empty((len(questions), *sample.pixels.shape))
+        shares = noised.new_empty(len(questions))
+        for condition, places, z in noise_runs(sample, self.cohort.seed, questions):
+            region, sigma = self._region(sample, condition), float(condition.rpartition("@")[2])
+            add_noise(sample.pixels, region, z, sigma, clamp=self.clamp, out=noised[places])
+            shares[places] = region.mean()
+        return Shown(noised, energy(sample.pixels, noised), shares)
 
-    def _spurious(self, sample: Sample) -> Tensor:
+    def _region(self, sample: Sample, condition: str) -> Tensor:
+        """(H, W) soft."""
+        dilated = sample.dilated_core(self.radius)
+        if condition.startswith("noise.core"):
+            return dilated
         if self.spurious_region == "complement":
-            return 1 - sample.dilated_core(self.radius)
+            return 1 - dilated
         annotated = sample.union("spurious")
         assert annotated is not None  # `asks` saw to it
         return annotated

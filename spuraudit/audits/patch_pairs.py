@@ -66,9 +66,10 @@ class Pairing:
 
     def _choose(self, label: int, others: list[int]) -> tuple[int, ...]:
         probability = self.survey.confused.get(label) if self.survey is not None else None
-        first = (
-            [max(others, key=lambda other: (probability[other], -other))] if probability is not None and others else []
-        )
+        first: list[int] = []
+        if probability is not None and others:
+            # A tie is a tie whatever the last bits say, which batch size and machine move: the first class then.
+            first = [max(others, key=lambda other: (round(float(probability[other]), 6), -other))]
         rest = [other for other in others if other not in first]
         drawn = rng_of(self.cohort.seed, "patch target class", label).permutation(len(rest))
         return tuple((first + [rest[index] for index in drawn])[: self.target_classes])

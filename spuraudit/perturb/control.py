@@ -51,7 +51,7 @@ def match_energy(pixels: Tensor, region: Tensor, z: Tensor, target: Tensor) -> t
     sigma = (wanted / norm).clamp(1e-6, MAX_SIGMA)
     for attempt in range(_ATTEMPTS):
         noised = add_noise(pixels, region, z, sigma)
-        reached = energy(pixels.expand_as(noised), noised).view_as(wanted)
+        reached = energy(pixels, noised).view_as(wanted)
         # A trial that has arrived stays as it is, whatever the others of the batch still need.
         searching = ((reached - wanted).abs() > TOLERANCE * wanted) & (high - low > 1e-4 * high)
         if not bool(searching.any()):

@@ -105,8 +105,9 @@ class Asker:
         """Answer the first `count` pictures that wait; the rest fills the next batch."""
         if not count:
             return
-        pixels = torch.cat([pixels for pixels, _ in self._waiting])
-        rows = [row for _, part in self._waiting for row in part]
+        taken = self._taken(count)
+        pixels = torch.cat([pixels for pixels, _ in taken])
+        rows = [row for _, part in taken for row in part]
 
         def ask(part: slice) -> None:
             answers = self.class_map.answer(self.model.logits(pixels[part]))
@@ -116,7 +117,17 @@ class Asker:
 
         for _ in self.batches.run(count, ask):
             pass
-        self._waiting = [(pixels[count:].clone(), rows[count:])] if count < len(rows) else []
+
+    def _taken(self, count: int) -> list[tuple[Tensor, list[Row]]]:
+        """The first `count` pictures that wait; the rest of a block that is cut goes on waiting."""
+        taken: list[tuple[Tensor, list[Row]]] = []
+        while count:
+            pixels, rows = self._waiting.pop(0)
+            if len(rows) > count:
+                self._waiting.insert(0, (pixels[count:], rows[count:]))
+            taken.append((pixels[:count], rows[:count]))
+            count -= len(taken[-1][1])
+        return taken
 
     def _flush_stochastic(self) -> None:
         blocks, self._stochastic[:] = list(self._stochastic), []

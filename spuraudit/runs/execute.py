@@ -22,7 +22,7 @@ from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.asking import Asker
 from spuraudit.runs.batching import Batches
 from spuraudit.runs.exhibits import draw_exhibits
-from spuraudit.runs.parallel import Room, in_parallel
+from spuraudit.runs.parallel import in_parallel
 from spuraudit.runs.patch_sweep import resolve
 from spuraudit.runs.plan import Plan
 from spuraudit.runs.prepare import prepare_scan
@@ -137,8 +137,7 @@ def _ask(scan: Scan, todo: Sequence[Shard], run: Path, progress: Progress) -> No
     answers = sum(shard.answers for shard in todo)
     with stage(progress, "Scanning", answers, "answers"), scan.loader() as loader:
         wanted_tasks = tasks(loader.load(wanted), audits, scan.machine.batch_size)
-        room = Room(scan.machine.batch_size, beside=scan.model.device.type != "cpu")
-        made = in_parallel(make, wanted_tasks, pictures, scan.machine.threads, room)
+        made = in_parallel(make, wanted_tasks, pictures, scan.machine.threads, scan.machine.batch_size)
         # Closing ends the threads before the loader goes, on errors and interrupts too.
         with closing(made) as items:
             for shard in todo:

@@ -7,12 +7,14 @@ bounded cache. So memory does not grow with the number of images.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
 from spuraudit.audits.sample import Sample
 from spuraudit.data.decode import decode
+from spuraudit.runs.parallel import LoneThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from spuraudit.data.dataset import Dataset, ImageRow
+    from spuraudit.data.decode import Decoded
     from spuraudit.record.geometry import Preprocess
 
 #: Donors that stay, however large (patch swap pastes 50 targets into every source of a class), and the memory that
@@ -29,6 +32,29 @@ MIN_DONORS = 64
 DONOR_BYTES = 128 * 2**20
 #: A donor's pixels, masks and painted-out versions, in floats per pixel of the input.
 _FLOATS_PER_PIXEL = 12
+#: The memory that decoded images may take which stay for whoever asks for them again.
+KEPT_BYTES = 64 * 2**20
+
+
+class Kept:
+    """The first images of a dataset in one geometry, as bytes: what a scan checks beforehand, it asks again."""
+
+    def __init__(self) -> None:
+        self._left = KEPT_BYTES
+        self._decoded: dict[str, Decoded] = {}
+        self._lock = Lock()
+
+    def get(self, image: str) -> Decoded | None:
+        """The decoded image of this id, if it was kept."""
+        return self._decoded.get(image)
+
+    def put(self, decoded: Decoded) -> None:
+        """Keep it while there is room."""
+        size = decoded.pixels.nbytes + sum(mask.nbytes for mask in decoded.masks.values())
+        with self._lock:
+            if decoded.row.id not in self._decoded and size <= self._left:
+                self._left -= size
+                self._decoded[decoded.row.id] = decoded
 
 
 class Loaded(NamedTuple):
@@ -45,8 +71,12 @@ class Loader:
     from any one thread at a time.
     """
 
-    def __init__(self, dataset: Dataset, preprocess: Preprocess, device: torch.device, workers: int) -> None:
+    def __init__(
+        self, dataset: Dataset, preprocess: Preprocess, device: torch.device, workers: int, kept: Kept | None = None
+    ) -> None:
+        """kept: what loaders of the same dataset and geometry share."""
         self._dataset = dataset
+        self._kept = kept or Kept()
         geometry = self._geometry = preprocess.geometry
         # timm pads with the mean colour where a border is needed.
         red, green, blue = (round(255 * value) for value in preprocess.mean)
@@ -59,7 +89,7 @@ class Loader:
         #: Everything somebody holds: those looked ahead to, and donors.
         self._within_reach: WeakValueDictionary[str, Future[Sample]] = WeakValueDictionary()
         self._lookahead = 2 * workers
-        self._pool = ThreadPoolExecutor(workers, "decode")
+        self._pool = LoneThreads(workers, "decode")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -72,21 +102,21 @@ class Loader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
     def load(self, wanted: Iterable[tuple[ImageRow, Iterable[str]]]) -> Iterator[Loaded]:
         """Samples in the order wanted: (row, ids of its donors). Raises DataError of the first bad image."""
-        ahead: deque[tuple[Future[Sample], dict[str, Future[Sample]]]] = deque()
+        ahead: deque[_Ahead] = deque()
         waiting = 0
         for row, donors in wanted:
-            ahead.append((self._request(row), {name: self._donor(name) for name in donors}))
-            waiting += 1 + len(ahead[-1][1])
+            ahead.append(_Ahead(self._request(row), {name: self._donor(name) for name in donors}))
+            waiting += ahead[-1].samples
             # Counted in samples, not in images: a source of patch swap comes with fifty donors.
             while waiting > self._lookahead and len(ahead) > 1:
-                waiting -= 1 + len(ahead[0][1])
-                yield _wait(*ahead.popleft())
+                waiting -= ahead[0].samples
+                yield ahead.popleft().wait()
         while ahead:
-            yield _wait(*ahead.popleft())
+            yield ahead.popleft().wait()
 
     def _request(self, row: ImageRow) -> Future[Sample]:
         future = self._within_reach.get(row.id)
@@ -102,8 +132,22 @@ class Loader:
         return future
 
     def _sample(self, row: ImageRow) -> Sample:
-        return Sample.of(decode(self._dataset, row, self._geometry, fill=self._fill), self._device)
+        decoded = self._kept.get(row.id)
+        if decoded is None:
+            decoded = decode(self._dataset, row, self._geometry, fill=self._fill)
+            self._kept.put(decoded)
+        return Sample.of(decoded, self._device)
 
 
-def _wait(sample: Future[Sample], donors: dict[str, Future[Sample]]) -> Loaded:
-    return Loaded(sample.result(), {name: future.result() for name, future in donors.items()})
+class _Ahead(NamedTuple):
+    """An image and its donors, being decoded."""
+
+    sample: Future[Sample]
+    donors: dict[str, Future[Sample]]
+
+    @property
+    def samples(self) -> int:
+        return 1 + len(self.donors)
+
+    def wait(self) -> Loaded:
+        return Loaded(self.sample.result(), {name: future.result() for name, future in self.donors.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -15,46 +15,49 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Room(NamedTuple):
-    """How much may be ready or in the making.
+class LoneThreads(ThreadPoolExecutor):
+    """Threads each of which does torch's arithmetic alone; while they live, threads that begin elsewhere do so too.
 
-    pictures: begin another thing while fewer wait. beside: whether to go on while the consumer works. That is right
-    where it computes on another device. On the same cores both would wait for each other: two cores, resnet18 and
-    mobilenetv2_100, noise drawn beside the passes made a scan 1.14 and 1.21 times the passes, in turn with them 1.09
-    and 1.16 times.
+    torch would start as many threads as there are cores in each of them. OpenMP counts these, and once there are more
+    than cores, threads that meet at the end of every layer go to sleep instead of looking out for each other: the
+    passes of mobilenetv2_100 on two cores took 12 % longer.
     """
 
-    pictures: int
-    beside: bool
+    def __init__(self, workers: int, name: str) -> None:
+        # Asking settles this thread's own number, which a worker's would become otherwise.
+        self._others = torch.get_num_threads()
+        super().__init__(workers, name, initializer=torch.set_num_threads, initargs=(1,))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End them. Threads that have computed keep their number; those to come get the usual one again."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        torch.set_num_threads(self._others)
 
 
 def in_parallel(
-    work: Callable[[S], T], things: Iterator[S], size: Callable[[S], int], workers: int, room: Room
+    work: Callable[[S], T], things: Iterator[S], size: Callable[[S], int], workers: int, room: int
 ) -> Generator[T, None, None]:
     """`work` of each thing, in the order of the things, by `workers` threads that do torch's arithmetic alone.
 
-    size: pictures that a thing will become. `things` is advanced by the consumer's thread, between results. An
-    exception of `things` or `work` is raised in its place: all results before it come first. Closing the generator
-    (`contextlib.closing`) drops what nobody began and waits for the rest.
+    size: pictures that a thing will become; another is begun while fewer than `room` wait. `things` is advanced by the
+    consumer's thread, between results. An exception of `things` or `work` is raised in its place: all results before it
+    come first. Closing the generator (`contextlib.closing`) drops what nobody began and waits for the rest.
     """
-    # Asking settles this thread's own number of threads, which a worker's would become otherwise.
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers, "show", initializer=_alone)
+    pool = LoneThreads(workers, "show")
     waiting: deque[tuple[Future[T], int]] = deque()
     failed: Exception | None = None
     ended = False
     try:
         while True:
-            if room.beside or not waiting:
-                while not ended and sum(pictures for _, pictures in waiting) < room.pictures:
-                    try:
-                        thing = next(things)
-                    except StopIteration:
-                        ended = True
-                    except Exception as error:
-                        failed, ended = error, True
-                    else:
-                        waiting.append((pool.submit(work, thing), size(thing)))
+            while not ended and sum(pictures for _, pictures in waiting) < room:
+                try:
+                    thing = next(things)
+                except StopIteration:
+                    ended = True
+                except Exception as error:
+                    failed, ended = error, True
+                else:
+                    waiting.append((pool.submit(work, thing), size(thing)))
             if not waiting:
                 break
             result = waiting.popleft()[0].result()
@@ -63,14 +66,4 @@ def in_parallel(
         if failed is not None:
             raise failed
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(threads)
-
-
-def _alone() -> None:
-    """One thread per worker: torch would start as many as there are cores in each of them.
-
-    It counts for this thread, and for threads that begin to compute later; threads that have computed keep theirs. So
-    `in_parallel` sets it back in the end.
-    """
-    torch.set_num_threads(1)
+        pool.shutdown(cancel_futures=True)

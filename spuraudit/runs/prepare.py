@@ -20,7 +20,7 @@ from spuraudit.record.settings import AUDIT_NAMES, AuditName, ScanSettings
 from spuraudit.runs.chance import PROBE_IMAGES, ChanceCheck, chance_check, refuse_near_chance
 from spuraudit.runs.clean import clean_answers
 from spuraudit.runs.cohort import choose_donor_split, choose_split, ids_sha256, limited
-from spuraudit.runs.loader import Loader
+from spuraudit.runs.loader import Kept, Loader
 from spuraudit.runs.patch_sweep import prepare_sweep
 from spuraudit.runs.plan import Plan, Resolved
 from spuraudit.runs.progress import Progress, Silent
@@ -65,6 +65,7 @@ class Scan:
     machine: Machine = field(default_factory=Machine)
     resolved: Resolved | None = None
     precision_note: str | None = None
+    kept: Kept = field(default_factory=Kept, repr=False)
 
     @cached_property
     def plan(self) -> Plan:
@@ -88,7 +89,7 @@ class Scan:
 
     def loader(self) -> Loader:
         """Samples in the model's geometry."""
-        return Loader(self.dataset, self.model.record.preprocess, self.model.device, self.machine.threads)
+        return Loader(self.dataset, self.model.record.preprocess, self.model.device, self.machine.threads, self.kept)
 
 
 def prepare_scan(

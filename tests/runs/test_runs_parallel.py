@@ -1,4 +1,4 @@
-"""Work made by threads: in order, bounded, errors in their place, beside the consumer or in turn with it."""
+"""Work made by threads: in order, bounded, errors in their place, beside the consumer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from itertools import count
 import pytest
 import torch
 
-from spuraudit.runs.parallel import Room, in_parallel
-
-BOTH = pytest.mark.parametrize("beside", [False, True], ids=["in turn", "beside"])
+from spuraudit.runs.parallel import in_parallel
 
 
 @pytest.fixture(autouse=True)
@@ -36,34 +34,30 @@ def until(condition: object, seconds: float = 5.0) -> None:
         time.sleep(0.002)
 
 
-@BOTH
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("pictures", [1, 2, 100])
-def test_results_come_in_the_order_of_the_things(beside: bool, workers: int, pictures: int) -> None:
+def test_results_come_in_the_order_of_the_things(workers: int, pictures: int) -> None:
     def slow_first(number: int) -> int:
         time.sleep(0.003 * (number % 3 == 0))
         return number * number
 
-    room = Room(pictures, beside)
-    assert list(in_parallel(slow_first, iter(range(40)), one, workers, room)) == [n * n for n in range(40)]
-    assert list(in_parallel(slow_first, iter([]), one, workers, room)) == []
+    assert list(in_parallel(slow_first, iter(range(40)), one, workers, pictures)) == [n * n for n in range(40)]
+    assert list(in_parallel(slow_first, iter([]), one, workers, pictures)) == []
 
 
-@BOTH
-def test_no_more_is_begun_than_there_is_room(beside: bool) -> None:
-    """Things of two pictures, room for five: three of them wait; in turn, the next three come when all are taken."""
+def test_no_more_is_begun_than_there_is_room() -> None:
+    """Things of two pictures, room for five: three of them wait."""
     begun: list[int] = []
-    with closing(in_parallel(lambda n: begun.append(n) or n, count(), lambda _: 2, 2, Room(5, beside))) as made:
+    with closing(in_parallel(lambda n: begun.append(n) or n, count(), lambda _: 2, 2, 5)) as made:
         assert begun == []
-        expected = [3, 4, 5, 6] if beside else [3, 3, 3, 6]
-        for taken, so_far in enumerate(expected):
+        for taken, so_far in enumerate([3, 4, 5, 6]):
             assert next(made) == taken
             until(lambda so_far=so_far: len(begun) == so_far)
             time.sleep(0.02)
             assert len(begun) == so_far
 
 
-def test_beside_means_while_the_consumer_works() -> None:
+def test_work_goes_on_while_the_consumer_works() -> None:
     making, working = threading.Event(), threading.Event()
 
     def work(number: int) -> int:
@@ -72,7 +66,7 @@ def test_beside_means_while_the_consumer_works() -> None:
             assert working.wait(5)
         return number
 
-    with closing(in_parallel(work, iter(range(3)), one, 2, Room(2, True))) as made:
+    with closing(in_parallel(work, iter(range(3)), one, 2, 2)) as made:
         assert next(made) == 0
         assert next(made) == 1
         assert making.wait(5)
@@ -80,14 +74,13 @@ def test_beside_means_while_the_consumer_works() -> None:
         assert next(made) == 2
 
 
-@BOTH
-def test_work_is_done_by_other_threads_with_one_thread_of_arithmetic_each(beside: bool) -> None:
+def test_work_is_done_by_other_threads_with_one_thread_of_arithmetic_each() -> None:
     before = torch.get_num_threads()
 
     def work(_: int) -> tuple[str, int]:
         return threading.current_thread().name, torch.get_num_threads()
 
-    seen = list(in_parallel(work, iter(range(9)), one, 2, Room(4, beside)))
+    seen = list(in_parallel(work, iter(range(9)), one, 2, 4))
     assert threading.current_thread().name not in {name for name, _ in seen}
     assert {threads for _, threads in seen} == {1}
     assert torch.get_num_threads() == before
@@ -113,26 +106,24 @@ def fragile(number: int) -> int:
     return number
 
 
-@BOTH
 @pytest.mark.parametrize("pictures", [1, 3, 50])
-def test_errors_come_in_their_place_with_their_traceback(beside: bool, pictures: int) -> None:
+def test_errors_come_in_their_place_with_their_traceback(pictures: int) -> None:
     for work, things, error, good in (
         (abs, broken_after(5), OSError, 5),
         (fragile, iter(range(9)), ValueError, 4),
     ):
         seen: list[int] = []
         with pytest.raises(error) as caught:
-            drain(in_parallel(work, things, one, 2, Room(pictures, beside)), seen)
+            drain(in_parallel(work, things, one, 2, pictures), seen)
         assert seen == list(range(good))
         names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
         assert {"broken_after", "fragile"} & set(names)
 
 
-@BOTH
-def test_a_consumer_may_stop_early(beside: bool) -> None:
+def test_a_consumer_may_stop_early() -> None:
     begun: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        drain(in_parallel(lambda n: begun.append(n) or n, count(), one, 2, Room(8, beside)), [], stop=3)
+        drain(in_parallel(lambda n: begun.append(n) or n, count(), one, 2, 8), [], stop=3)
     stopped = len(begun)
     time.sleep(0.02)
     assert len(begun) == stopped <= 12
