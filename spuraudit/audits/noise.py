@@ -39,7 +39,7 @@ SpuriousRegion = Literal["complement", "annotated"]
 
 @dataclass(frozen=True)
 class NoiseAudit:
-    """Gaussian noise of each sigma, `trials` independent draws per image and condition, in [0, 1] pixels."""
+    """Gaussian noise of each sigma in [0, 1] pixels; `trials` independent draws per image, shared by its conditions."""
 
     cohort: Cohort
     sigmas: tuple[float, ...] = (0.25,)
