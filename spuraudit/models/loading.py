@@ -16,6 +16,7 @@ from spuraudit.errors import ModelError, UsageError
 from spuraudit.models.architectures import OWN, check_kwargs, classifier_names, create, default_cfg
 from spuraudit.models.checkpoint import read_checkpoint
 from spuraudit.models.device import resolve_device
+from spuraudit.models.identify import identify
 from spuraudit.models.layout import lay_channels_last
 from spuraudit.models.model import Model
 from spuraudit.models.precision import Precision, resolve_precision
@@ -136,12 +137,10 @@ def _architecture(checkpoint: Checkpoint, arch: str | None, path: Path) -> tuple
     if arch is not None:
         other = checkpoint.arch if checkpoint.arch not in (None, arch) else None
         return arch, "--arch" + (f" (the checkpoint says {other!r})" if other else "")
-    if checkpoint.arch is None:
-        raise ModelError(
-            f"{path} does not say which architecture its weights belong to.",
-            "Name it with --arch, such as --arch resnet50.",
-        )
-    return checkpoint.arch, "checkpoint"
+    if checkpoint.arch is not None:
+        return checkpoint.arch, "checkpoint"
+    identified = identify(checkpoint.tensors, str(path))
+    return identified.arch, identified.origin
 
 
 def _outputs_in(checkpoint: Checkpoint, cfg: Mapping[str, Any]) -> int | None:
