@@ -61,7 +61,7 @@ def scan(
     ] = None,
     arch: Annotated[
         str | None,
-        typer.Option("--arch", help="timm architecture of the checkpoint, where its weights fit several.", rich_help_panel=_INPUT),
+        typer.Option("--arch", help="timm architecture, where the weights fit several.", rich_help_panel=_INPUT),
     ] = None,
     model_kwargs: Annotated[
         list[str] | None,
