@@ -13,10 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import timm
 import torch
 
 from spuraudit.errors import ModelError
-from spuraudit.models.architectures import create, default_cfg
+from spuraudit.models.architectures import OWN, create, default_cfg
 from spuraudit.models.layouts import describe, names_key, shapes_of, weights_key
 
 if TYPE_CHECKING:
@@ -66,10 +67,12 @@ class Index(NamedTuple):
 
 @cache
 def load_index() -> Index:
-    """The index of the package."""
+    """The index of the package, less what an older timm than the index's does not have."""
     content = json.loads(INDEX.read_text(encoding="utf-8"))
     classifiers = tuple(tuple(layers) for layers in content["classifiers"])
-    return Index(content["timm"], classifiers, tuple(Entry(*row) for row in content["architectures"]))
+    entries = (Entry(*row) for row in content["architectures"])
+    known = {*OWN, *timm.list_models()}
+    return Index(content["timm"], classifiers, tuple(entry for entry in entries if entry.arch in known))
 
 
 def identify(tensors: Mapping[str, Tensor], file: str) -> Identified:
