@@ -1,7 +1,7 @@
 """Decoded samples, prepared by threads ahead of the model.
 
-An audited image lives while it is looked ahead to and used; only donors, which images share, are kept for longer, in a
-bounded cache. So memory does not grow with the number of images.
+An audited image lives while it is looked ahead to and used. Kept for longer, each within a bound: donors, which images
+share, and the first decoded images, as bytes, for later loaders. So memory does not grow with the number of images.
 """
 
 from __future__ import annotations
