@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,3 +131,12 @@ def _probable_cause(mismatch: Mismatch, arch: str) -> str:
         "The names agree, the widths do not: another width of the same architecture. "
         "Give it with --model-kwargs (such as channel_multiplier=0.75 or width=16), or another variant with --arch."
     )
+
+
+def digest(network: nn.Module) -> str:
+    """sha256 over names, types, shapes and bytes of a network's state, in order of names."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

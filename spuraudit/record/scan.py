@@ -40,19 +40,32 @@ class RunInfo(Part):
     seed: int
 
 
+class TextHead(Part):
+    """The classifier of a zero-shot model: mean text embedding of every class name in every template."""
+
+    class_names: str = Field(description="Where the names come from.")
+    templates: str = Field(description="Name of the set, or of its file.")
+    prompts: int = Field(description="Templates per class.")
+    sha256: str = Field(description="Of class names and templates, in order.")
+
+
 class ModelRecord(Part):
     """The network that was audited."""
 
     name: str
-    source: Literal["file", "timm"]
+    source: Literal["file", "timm", "hf-hub", "local-dir", "open_clip", "code"]
     file: str | None = Field(default=None, description="File name without folder.")
     sha256: str | None = Field(default=None, description="Of the file; of the weights in memory for a timm name.")
     size_bytes: int | None = None
     arch: str
-    arch_origin: str = Field(description="'--arch', 'checkpoint' or 'name'.")
+    arch_origin: str = Field(description="'--arch', 'checkpoint', 'name', or how it was identified.")
     kwargs: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     parameters: int
     num_classes: int = Field(description="Number of outputs.")
+    head: Literal["softmax", "sigmoid"] = Field(
+        default="softmax", description="sigmoid: every output is a label of its own, given or not."
+    )
+    text_head: TextHead | None = Field(default=None, description="Of a zero-shot classifier.")
     preprocess: Preprocess
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     notes: list[str] = Field(default_factory=list, description="What a reader must know of how it was loaded.")
