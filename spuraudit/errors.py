@@ -35,6 +35,11 @@ class SpurauditError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[type[SpurauditError], tuple[str, str | None]]:
+        """Errors of other processes keep their hint."""
+        kind = next(kind for kind in type(self).__mro__ if "__init__" not in vars(kind) or kind is SpurauditError)
+        return kind, (self.message, self.hint)
+
 
 class UsageError(SpurauditError):
     """The command line or the Python call asks for something impossible."""

@@ -16,6 +16,12 @@ if os.environ.get("CI"):
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing that a test computes stays in the user's cache."""
+    os.environ["SPURAUDIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real weights and photos beside the checkout; tests that need it are skipped without it."""

@@ -173,9 +173,9 @@ class PatchSwapAudit:
             for (finding, _), q in zip(tested, q_values, strict=True)
         ]
         definitions = {
-            self.definition: "Mean softmax probability of the source image's class over MC-dropout passes and target "
-            "images, with one cell exchanged (Hagos et al. 2022); drop = unperturbed - exchanged. Only source images "
-            "that the model classifies right count."
+            self.definition: "Mean softmax probability (sigmoid of a multi-label head) of the source image's class "
+            "over MC-dropout passes and target images, with one cell exchanged (Hagos et al. 2022); drop = unperturbed "
+            "- exchanged. Only source images that the model classifies right count."
         }
         curves = tuple(sweep.record(rows, names, self.grid) for pair in pairs for sweep in pair.sweeps[:CURVES_EACH])
         return Summary(measurements, findings, definitions, self._record(rows, pairs), curves=curves)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from spuraudit.audits.base import BLANK_SHARE, CLEAN
@@ -59,6 +60,13 @@ class Answer(NamedTuple):
     p_true: float
     predicted: int
     output: int
+
+
+class Given(NamedTuple):
+    """Labels given under one condition: an entry per label and answer, with the image's index and the label's class."""
+
+    image: Ints
+    label: Ints
 
 
 class Rows:
@@ -130,6 +138,19 @@ class Rows:
             region_share=reals("region_share"),
             core_share=reals("core_share"),
         )
+
+    @property
+    def of_labels(self) -> bool:
+        """Whether a sigmoid head answered, which gives labels."""
+        return bool(self._table["given"].null_count < self._table.num_rows)
+
+    def given(self, condition: str) -> Given:
+        """All labels given under a condition; empty where there are none."""
+        places = self._places.get(condition, np.zeros(0, dtype=np.int64))
+        lists = self._table["given"].combine_chunks().take(places)
+        answers = pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+        labels = pc.list_flatten(lists).to_numpy().astype(np.int64)
+        return Given(self._columns["image"][places].astype(np.int64)[answers], labels)
 
     def blank(self, condition: str) -> NDArray[np.bool_]:
         """(images,) asked under the condition, but its region is blank in the model's view of the image."""

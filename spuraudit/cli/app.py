@@ -5,12 +5,14 @@ from __future__ import annotations
 import typer
 
 import spuraudit.cli.data as data_commands
+import spuraudit.cli.models as model_commands
 from spuraudit import __version__
 from spuraudit.cli.demo import demo
 from spuraudit.cli.gate import gate
 from spuraudit.cli.report import report
 from spuraudit.cli.scan import scan
 from spuraudit.cli.schema import schema
+from spuraudit.cli.zoo import zoo
 
 app = typer.Typer(
     name="spuraudit",
@@ -39,7 +41,9 @@ def _root(
 
 app.command()(scan)
 app.command()(gate)
+app.command()(zoo)
 app.command()(report)
 app.command()(demo)
 app.command()(schema)
 app.add_typer(data_commands.app, name="data")
+app.add_typer(model_commands.app, name="models")

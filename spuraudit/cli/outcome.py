@@ -54,7 +54,15 @@ def _large(number: int) -> str:
     return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number:,}"
 
 
-def conclude(record: ScanRecord, run: Path, rules: Sequence[Rule], files: Sequence[Path], *, quiet: bool) -> int:
+def conclude(
+    record: ScanRecord,
+    run: Path,
+    rules: Sequence[Rule],
+    files: Sequence[Path],
+    *,
+    quiet: bool,
+    against: Path | None = None,
+) -> int:
     """Judge, render, print; returns the exit code. The last line on stderr is the verdict and where the report is."""
     from spuraudit.cli.gate import EXIT_CODES, headline, print_verdict
     from spuraudit.gates import judge
@@ -67,9 +75,9 @@ def conclude(record: ScanRecord, run: Path, rules: Sequence[Rule], files: Sequen
         verdict = judge(record, rules)
         code = EXIT_CODES[verdict.outcome]
         write_bytes(run / "verdict.json", to_json(verdict))
-    report = write(run, run / "report.html")
+    report = write(run, run / "report.html", against=against)
     for file in files:
-        write(run, file)
+        write(run, file, against=against)
     if run.parent.name == "runs":  # elsewhere a link that nobody asked for would be a surprise
         point_last(run)
     with printing():

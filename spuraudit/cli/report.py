@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from spuraudit.cli import options
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, as printed by `spuraudit scan`.")],
@@ -19,6 +21,7 @@ def report(
         ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the page instead of “MODEL on DATA”.")] = None,
+    against: options.Against = None,
     charts: Annotated[
         bool, typer.Option(help="Charts that answer to the pointer (5 MB more); drawn charts are always there.")
     ] = True,
@@ -29,11 +32,12 @@ def report(
 
     Exit codes: 0 written, 2 a run could not be read or a file not be written.
     """
+    from spuraudit.cli.scan_options import zoo_folder
     from spuraudit.errors import UsageError
     from spuraudit.record.folder import resolve_run
     from spuraudit.report.output import check_suffix, write
 
-    outputs = output or []
+    outputs, others = output or [], zoo_folder(against)
     if len(runs) > 1 and outputs:
         raise UsageError(
             f"-o names one file, but {len(runs)} runs were given.",
@@ -43,4 +47,4 @@ def report(
         check_suffix(file)
     for run in runs:
         for file in outputs or [resolve_run(run) / "report.html"]:
-            typer.echo(write(run, file, title=title, charts=charts))
+            typer.echo(write(run, file, title=title, charts=charts, against=others))

@@ -210,3 +210,36 @@ def outputs(paths: list[Path]) -> tuple[Path | None, list[Path]]:
         if re.fullmatch(r"\.[a-z]{2,5}", folder.suffix.lower()) and not folder.is_dir():
             raise UsageError(f"-o {folder}: unknown format {folder.suffix!r}.", f"Known: {', '.join(known)}.")
     return (folders[0] if folders else None), files
+
+
+def given_or(value: str | None, fallback: str | None, name: str, example: str) -> str:
+    """What was typed, else what the configuration says. Raises UsageError where neither says anything."""
+    chosen = value or fallback
+    if chosen is None:
+        raise UsageError(f"Missing {name}.", f"Give it, such as: {example}, or set it in .spuraudit.yaml.")
+    return chosen
+
+
+def configuration(path: Path | None) -> Config | None:
+    """The configuration: the named file, else .spuraudit.yaml here or above."""
+    from pathlib import Path
+
+    from spuraudit.gates import find_config, load_config
+
+    file = path or find_config(Path.cwd())
+    return load_config(file) if file else None
+
+
+def zoo_folder(text: str | None) -> Path | None:
+    """`--against DIR`: the folder of a finished zoo run; None for `zoo`, the published figures.
+
+    Raises RunError where there is no finished zoo run.
+    """
+    from pathlib import Path
+
+    from spuraudit.record.zoo_folder import read_zoo
+
+    if text is None or (text == "zoo" and not Path(text).exists()):
+        return None
+    read_zoo(Path(text))
+    return Path(text)

@@ -1,4 +1,7 @@
-"""Networks by name, with random weights: timm's and our own. Nothing here touches the network or the disk."""
+"""Networks by name, with random weights. Nothing here touches the network or the disk.
+
+A bare name is timm's or our own; `torchvision:NAME` and `open_clip:NAME` are those libraries'.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ import torch
 from torch import nn
 
 from spuraudit.errors import ModelError, did_you_mean
+from spuraudit.models import foreign_open_clip, torchvision_models
 from spuraudit.models.paper_cnn import PAPER_CNN_CFG, PaperCNN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     from spuraudit.models.checkpoint import Value
 
@@ -28,6 +33,9 @@ class Architecture:
 
 
 OWN: dict[str, Architecture] = {"paper_cnn": Architecture(PaperCNN, PAPER_CNN_CFG)}
+
+#: Word before the colon of an architecture -> whose it is.
+LIBRARIES: dict[str, ModuleType] = {"torchvision": torchvision_models, "open_clip": foreign_open_clip}
 
 # Arguments of timm.create_model that fetch files or change what is returned; never the user's to set here.
 _RESERVED = {
@@ -44,6 +52,18 @@ _RESERVED = {
 _PADDINGS = ("", "same", "valid", "symmetric")
 
 
+def library_of(arch: str) -> tuple[str | None, str]:
+    """'torchvision:vgg16' -> ('torchvision', 'vgg16'); (None, arch) for timm's and our own."""
+    library, separator, name = arch.partition(":")
+    return (library, name) if separator and library in LIBRARIES else (None, arch)
+
+
+def known_architectures() -> list[str]:
+    """All names: our own, timm's, torchvision's and open_clip's."""
+    foreign = (f"{library}:{name}" for library, module in LIBRARIES.items() for name in module.names())
+    return [*OWN, *timm.list_models(), *foreign]
+
+
 def default_cfg(arch: str) -> dict[str, Any]:
     """Defaults of an architecture as a timm pretrained_cfg: input size, mean, std, crop, classifier's name, ...
 
@@ -51,11 +71,15 @@ def default_cfg(arch: str) -> dict[str, Any]:
     """
     if arch in OWN:
         return dict(OWN[arch].cfg)
+    library, within = library_of(arch)
+    if library is not None:
+        return dict(LIBRARIES[library].default_cfg(within))
     name, _, tag = arch.partition(".")
     if not timm.is_model(name):
         hint = did_you_mean(name, [*OWN, *timm.list_models()])
         raise ModelError(
-            f"Unknown architecture {arch!r}.", hint or "Names are timm's (timm.list_models()) or 'paper_cnn'."
+            f"Unknown architecture {arch!r}.",
+            hint or "Names are timm's (timm.list_models()), 'paper_cnn', torchvision:NAME or open_clip:NAME.",
         )
     try:
         cfg = timm.get_pretrained_cfg(arch)
@@ -90,16 +114,15 @@ def check_kwargs(arch: str, kwargs: Mapping[str, Value]) -> None:
 def create(arch: str, kwargs: Mapping[str, Any]) -> nn.Module:
     """A network with random weights. An argument of None counts as not given.
 
+    layer_norm_eps is not the constructor's: it becomes the epsilon of every layer norm.
     Raises ModelError for an unknown architecture, and for arguments the constructor refuses (named).
     """
-    if arch not in OWN and not timm.is_model(arch.partition(".")[0]):
+    if library_of(arch)[0] is not None or (arch not in OWN and not timm.is_model(arch.partition(".")[0])):
         default_cfg(arch)  # raises, with the nearest names
     kwargs = {name: value for name, value in kwargs.items() if value is not None}
+    eps = kwargs.pop("layer_norm_eps", None)
     try:
-        if arch in OWN:
-            return OWN[arch].build(**kwargs)
-        network: nn.Module = timm.create_model(arch, pretrained=False, **kwargs)
-        return network
+        network = _build(arch, kwargs)
     except (
         TypeError,
         ValueError,
@@ -110,6 +133,29 @@ def create(arch: str, kwargs: Mapping[str, Any]) -> nn.Module:
         NotImplementedError,
     ) as error:
         raise _refused(arch, kwargs, error) from error
+    if eps is not None:
+        _set_epsilon(network, float(eps), arch)
+    return network
+
+
+def _build(arch: str, kwargs: Mapping[str, Any]) -> nn.Module:
+    if arch in OWN:
+        return OWN[arch].build(**kwargs)
+    library, name = library_of(arch)
+    network: nn.Module
+    if library is not None:
+        network = LIBRARIES[library].build(name, kwargs)
+    else:
+        network = timm.create_model(arch, pretrained=False, **kwargs)
+    return network
+
+
+def _set_epsilon(network: nn.Module, eps: float, arch: str) -> None:
+    layers = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
+    if not layers:
+        raise ModelError(f"{arch} has no layer norm that layer_norm_eps={eps:g} could belong to.", "Leave it out.")
+    for layer in layers:
+        layer.eps = eps
 
 
 def _refused(arch: str, kwargs: Mapping[str, object], error: Exception) -> ModelError:

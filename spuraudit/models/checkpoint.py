@@ -1,18 +1,25 @@
-"""Checkpoint files: read without running any code of theirs, reduced to one flat state dict."""
+"""Checkpoint files: read without running any code of theirs unless that is allowed, reduced to one flat state dict."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
+import importlib.util
 import pickle
 import re
 import warnings
 from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
+from torch.torch_version import TorchVersion
 
 from spuraudit.errors import ModelError
 from spuraudit.models.preprocess import PreprocessOverrides
@@ -27,8 +34,21 @@ Value = str | int | float | bool | None
 SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors")
 
 # Averaged weights first, as in timm's own evaluation: published accuracies belong to them.
-_ENTRIES = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state", "model_state_dict")
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
+_ENTRIES = (*_AVERAGED, "state_dict", "model", "model_state", "model_state_dict", "net", "network", "weights", "params")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
+_SCALAR = np.float64(0).__reduce__()[0]
+# Plain values beside the weights whose types torch.load would refuse: arguments, paths, scores as numpy's numbers.
+_PLAIN: list[Any] = [
+    Namespace,
+    defaultdict,
+    PosixPath,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
+    _SCALAR,
+]
+if TorchVersion(torch.__version__) >= (2, 6):  # numpy 1 and 2 write it under different names
+    _PLAIN += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 # What training scripts call constructor arguments (timm's train.py: `drop`, `gp`) -> the constructor's name.
 _CONSTRUCTOR_ARGUMENTS = {
     "pad_type": "pad_type",
@@ -48,7 +68,8 @@ class Checkpoint:
     """What a file holds.
 
     tensors: the state dict, on the CPU, prefixes removed. entry: the entry it lay under, None for a bare state dict.
-    prefix: what was removed from every name. arch, kwargs, preprocess: what the file itself says about the network.
+    prefix: what was removed from every name. ran_code: whether pickled code was run. arch, kwargs, preprocess: what
+    the file itself says about the network.
     """
 
     file: str
@@ -57,6 +78,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
     entry: str | None = None
     prefix: str = ""
+    ran_code: bool = False
     arch: str | None = None
     kwargs: Mapping[str, Value] = field(default_factory=dict)
     preprocess: PreprocessOverrides = field(default_factory=PreprocessOverrides)
@@ -65,17 +87,19 @@ class Checkpoint:
     def notes(self) -> tuple[str, ...]:
         """What reading decided, one sentence each."""
         notes = []
-        if self.entry in ("state_dict_ema", "model_ema"):
+        if self.entry in _AVERAGED:
             notes.append(f"The averaged (EMA) weights under '{self.entry}' were used.")
         elif self.entry is not None:
             notes.append(f"The weights lie under '{self.entry}'.")
         if self.prefix:
             notes.append(f"The prefix '{self.prefix}' was removed from all names.")
+        if self.ran_code:
+            notes.append("The file holds pickled code, which was run because it was trusted.")
         return tuple(notes)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint file.
+def read_checkpoint(path: Path, *, trust_code: bool = False) -> Checkpoint:
+    """Read a checkpoint file. trust_code: whether pickled code in it may be run.
 
     Raises ModelError for a file that is missing, unreadable, truncated, needs code to be run, holds no state dict,
     or holds weights that are not finite.
@@ -96,9 +120,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
     content: Any
     if path.suffix.lower() == ".safetensors":
+        ran_code = False
         content, described = _read_safetensors(path)
     else:
-        content = _read_torch(path)
+        content, ran_code = _read_torch(path, trust_code)
         described = content if isinstance(content, Mapping) else {}
     entry, tensors = _state_dict(content, path)
     prefix, tensors = _without_prefix(tensors)
@@ -111,6 +136,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         tensors=tensors,
         entry=entry,
         prefix=prefix,
+        ran_code=ran_code,
         arch=_arch(described, arguments),
         kwargs=_kwargs(described, arguments),
         preprocess=_preprocess(arguments, path),
@@ -125,16 +151,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]
         raise _unreadable(path, str(error)) from error
 
 
-def _read_torch(path: Path) -> Any:
-    """The content of a file of torch.save. argparse.Namespace is let in: timm's train.py stores its arguments so."""
+def _read_torch(path: Path, trust_code: bool) -> tuple[Any, bool]:
+    """The content of a file of torch.save, and whether code of its was run."""
     try:
-        with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
+        with torch.serialization.safe_globals(_PLAIN), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about the file's format; what matters is raised below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True), False
     except pickle.UnpicklingError as error:
         needed = re.search(r"GLOBAL ([\w.]+)", str(error))
         if needed is None:
             raise _unreadable(path, "it is no file of torch.save") from error
+        if trust_code:
+            return _read_with_code(path), True
         raise ModelError(
             f"{path} holds pickled code ({needed.group(1)}), not weights alone; reading it would run that code.",
             "If you trust the file, convert it to a state dict first (for a dict take the entry that holds the network,"
@@ -151,6 +179,22 @@ def _read_torch(path: Path) -> Any:
                 f"  torch.save(weights, {path.stem + '.weights.pt'!r})",
             ) from error
         raise _unreadable(path, str(error)) from error
+
+
+def _read_with_code(path: Path) -> Any:
+    """The content of a file whose code the user trusts. Files of the robustness library are pickled with dill."""
+    module: Any = pickle
+    if importlib.util.find_spec("dill") is not None:
+        module = importlib.import_module("dill")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=module)
+    except ImportError as error:
+        raise ModelError(
+            f"{path} was pickled with {error.name or 'a package'}, which is not installed here.",
+            f"Install it: pip install {(error.name or 'dill').partition('.')[0]}",
+        ) from error
+    except Exception as error:  # code of others may raise anything
+        raise _unreadable(path, f"{type(error).__name__}: {error}") from error
 
 
 def _unreadable(path: Path, reason: str) -> ModelError:
@@ -170,12 +214,28 @@ def _is_state_dict(value: object) -> bool:
 
 
 def _state_dict(content: object, path: Path) -> tuple[str | None, dict[str, Tensor]]:
+    """The state dict of a file, and the entry it lay under: a usual one, else the only one."""
+    if isinstance(content, nn.Module):
+        return None, dict(content.state_dict())
     if isinstance(content, Mapping):
-        for entry in _ENTRIES:
-            if _is_state_dict(content.get(entry)):
-                return entry, dict(content[entry])
+        held = {
+            str(entry): dict(value.state_dict() if isinstance(value, nn.Module) else value)
+            for entry, value in content.items()
+            if isinstance(value, nn.Module) or _is_state_dict(value)
+        }
+        entry = next((entry for entry in _ENTRIES if entry in held), None)
+        if entry is None and len(held) == 1:
+            entry = next(iter(held))
+        if entry is not None:
+            return entry, held[entry]
         if _is_state_dict(content):
             return None, dict(content)
+        if held:
+            raise ModelError(
+                f"{path} holds {len(held)} state dicts: {', '.join(map(repr, held))}.",
+                f"Keep one:\n  import torch; content = torch.load({path.name!r}, map_location='cpu')\n"
+                f"  torch.save(content[{next(iter(held))!r}], {path.stem + '.weights.pt'!r})",
+            )
         found = f"a dict with the entries {', '.join(map(repr, list(content)[:8]))}" if content else "an empty dict"
     else:
         found = f"a {type(content).__name__}"

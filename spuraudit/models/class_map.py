@@ -15,17 +15,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 AnswerSpace = Literal["all", "mapped"]
+#: softmax: the outputs share one certainty; sigmoid: every output is a label of its own.
+Head = Literal["softmax", "sigmoid"]
+#: A label of a sigmoid head is given from this probability on.
+GIVEN_FROM = 0.5
 
 
 class Answers(NamedTuple):
     """What the model says about B images, in the dataset's K classes."""
 
-    #: (B,) int64: the class the strongest output belongs to, -1 where it belongs to none.
+    #: (B,) int64: the class the strongest output belongs to, -1 where it belongs to none; of a sigmoid head also where
+    #: the strongest output is below 0.5, since then no label is given.
     predicted: Tensor
     #: (B,) int64: the strongest output.
     output: Tensor
-    #: (B, K) float32: softmax probability of each class, summed over its outputs.
+    #: (B, K) float32: softmax probability of each class, summed over its outputs; of a sigmoid head the probability of
+    #: the class's strongest output.
     probabilities: Tensor
+    #: (B, K) bool: classes given as labels, each by itself; None for a softmax head, which gives one answer.
+    given: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,15 @@ class ClassMap:
 
     answers 'all': the model may answer with any of its outputs, and an answer outside the map is wrong;
     'mapped': argmax and softmax run over the mapped outputs alone, so the model is forced to choose among the
-    dataset's classes. Build it with `class_map`, which checks.
+    dataset's classes. head 'sigmoid': every output is a label of its own, with the probability sigmoid(logit); the
+    answer is the strongest output where that reaches 0.5, so that a model that says yes to everything is not right
+    for it. Build it with `class_map`, which checks.
     """
 
     outputs: tuple[tuple[int, ...], ...]
     num_outputs: int
     answers: AnswerSpace
+    head: Head = "softmax"
 
     @property
     def is_identity(self) -> bool:
@@ -52,17 +63,39 @@ class ClassMap:
         Raises ModelError where a logit is NaN or infinite.
         """
         logits = self._checked(logits)
-        output = logits.argmax(dim=1)
-        return Answers(self._owner(logits)[output], output, self.class_probabilities(logits.softmax(dim=1)))
+        # Probabilities near 1 round to the same number where logits still differ.
+        return self._answers(logits.argmax(dim=1), self._activated(logits))
 
     def decide(self, probabilities: Tensor) -> Answers:
         """The same from probabilities of the outputs (B, num_outputs), such as means over passes."""
-        output = probabilities.argmax(dim=1)
-        return Answers(self._owner(probabilities)[output], output, self.class_probabilities(probabilities))
+        return self._answers(probabilities.argmax(dim=1), probabilities)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Softmax over the outputs that may be answered: (B, num_outputs) twice. Errors as of `answer`."""
-        return self._checked(logits).softmax(dim=1)
+        """Softmax (or sigmoids) of the outputs that may be answered: (B, num_outputs) twice. Errors as of `answer`."""
+        return self._activated(self._checked(logits))
+
+    def entropy(self, probabilities: Tensor) -> Tensor:
+        """Of the outputs' distribution, in nats: (B, num_outputs) -> (B,); of a sigmoid head summed over its labels."""
+        entropy = -(probabilities * probabilities.clamp_min(1e-30).log()).sum(dim=1)
+        if self.head == "softmax":
+            return entropy
+        others = 1 - probabilities
+        return entropy - (others * others.clamp_min(1e-30).log()).sum(dim=1)
+
+    def _activated(self, logits: Tensor) -> Tensor:
+        if self.head == "softmax":
+            return logits.softmax(dim=1)
+        # Sigmoids as a softmax of (0, logit): torch's own rounds the last few numbers of a tensor otherwise than the
+        # rest on a CPU, so that a row's bits would depend on its batch.
+        return torch.stack([torch.zeros_like(logits), logits], dim=-1).softmax(dim=-1)[..., 1].contiguous()
+
+    def _answers(self, output: Tensor, probabilities: Tensor) -> Answers:
+        predicted = self._owner(probabilities)[output]
+        classes = self.class_probabilities(probabilities)
+        if self.head == "softmax":
+            return Answers(predicted, output, classes)
+        strongest = probabilities.gather(1, output[:, None])[:, 0]
+        return Answers(predicted.where(strongest >= GIVEN_FROM, -1), output, classes, classes >= GIVEN_FROM)
 
     def _checked(self, logits: Tensor) -> Tensor:
         if logits.ndim != 2 or logits.shape[1] != self.num_outputs:
@@ -86,7 +119,7 @@ class ClassMap:
         return owner.to(like.device)
 
     def class_probabilities(self, probabilities: Tensor) -> Tensor:
-        """Of the classes, summed over their outputs: (..., num_outputs) -> (..., K)."""
+        """Of the classes, summed over their outputs (sigmoid head: the largest): (..., num_outputs) -> (..., K)."""
         if self.is_identity:
             return probabilities
         # Classes own different numbers of outputs: missing ones point at an extra column of zeros. The sum runs along
@@ -95,11 +128,16 @@ class ClassMap:
         padded = [[*outputs, *[self.num_outputs] * (longest - len(outputs))] for outputs in self.outputs]
         index = torch.tensor(padded, device=probabilities.device)
         wide = torch.nn.functional.pad(probabilities, (0, 1))
-        return wide[..., index].sum(dim=-1)
+        own = wide[..., index]
+        return own.sum(dim=-1) if self.head == "softmax" else own.amax(dim=-1)
 
 
 def class_map(
-    outputs: Sequence[tuple[int, ...] | None], names: Sequence[str], num_outputs: int, answers: AnswerSpace
+    outputs: Sequence[tuple[int, ...] | None],
+    names: Sequence[str],
+    num_outputs: int,
+    answers: AnswerSpace,
+    head: Head = "softmax",
 ) -> ClassMap:
     """The map of a dataset onto a model.
 
@@ -115,9 +153,9 @@ def class_map(
             raise DataError(
                 f"Wrong class count: the dataset has {len(names)} classes, the model has {num_outputs} outputs.",
                 "Say which model outputs each class is: `outputs: [323]` (a list of numbers from 0) under every class "
-                "in dataset.yaml.",
+                "in dataset.yaml, or a file given with --class-map.",
             )
-        return ClassMap(tuple((index,) for index in range(num_outputs)), num_outputs, answers)
+        return ClassMap(tuple((index,) for index in range(num_outputs)), num_outputs, answers, head)
     if unmapped:
         raise DataError(
             f"{len(unmapped)} of {len(names)} classes name no model outputs: {', '.join(unmapped[:5])}.",
@@ -140,4 +178,4 @@ def class_map(
                     "An output may belong to one class only.",
                 )
             owners[output] = name
-    return ClassMap(tuple(tuple(own) for own in outputs if own is not None), num_outputs, answers)
+    return ClassMap(tuple(tuple(own) for own in outputs if own is not None), num_outputs, answers, head)

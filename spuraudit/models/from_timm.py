@@ -10,6 +10,7 @@ from spuraudit.models.preprocess import resolve
 from spuraudit.models.request import Draft, asked_size
 from spuraudit.models.timm_weights import create_pretrained
 from spuraudit.models.weights import digest
+from spuraudit.models.zero_shot import refuse_text_options
 
 if TYPE_CHECKING:
     from spuraudit.models.request import Request
@@ -21,13 +22,14 @@ def draft_from_timm(name: str, request: Request) -> Draft:
         raise UsageError(
             f"timm:{name} names its architecture; --arch {request.arch} contradicts it.", "Leave --arch out."
         )
+    refuse_text_options(request)
     cfg = default_cfg(name)
     check_kwargs(name, request.kwargs)
     asked = asked_size(request)
     kwargs: dict[str, Any] = dict(request.kwargs)
     if asked is not None and cfg.get("fixed_input_size"):
         kwargs["img_size"] = asked.size
-    network = create_pretrained(name, kwargs, request.allow_download)
+    network, notes = create_pretrained(name, kwargs, request.allow_download)
     preprocess = resolve(
         cfg,
         cfg_origin="timm",
@@ -43,4 +45,4 @@ def draft_from_timm(name: str, request: Request) -> Draft:
         "arch_origin": "name",
         "kwargs": dict(request.kwargs),
     }
-    return Draft(network, preprocess, identity)
+    return Draft(network, preprocess, identity, notes)

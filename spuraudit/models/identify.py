@@ -1,23 +1,21 @@
-"""Which architecture a bare state dict belongs to, by its names and shapes, against an index of all of timm's.
+"""Which architecture a bare state dict belongs to, by its names and shapes, against an index of all that are known.
 
 The index is built by scripts/build_architecture_index.py. What leaves no trace in a state dict (padding, activations,
 the number of attention heads) cannot be read from one: architectures that share a layout and compute differently are
-told apart by the user.
+rivals, which labelled images or the user tell apart.
 """
 
 from __future__ import annotations
 
 import json
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import timm
 import torch
 
 from spuraudit.errors import ModelError
-from spuraudit.models.architectures import OWN, create, default_cfg
+from spuraudit.models.architectures import create, default_cfg, known_architectures, library_of
 from spuraudit.models.layouts import describe, names_key, shapes_of, weights_key
 
 if TYPE_CHECKING:
@@ -31,7 +29,10 @@ _SHOWN = 6
 
 
 class Entry(NamedTuple):
-    """Keys of one architecture (`models.layouts`); fused: of its re-parameterised form, '' where it has none."""
+    """Keys of one architecture (`models.layouts`).
+
+    fused: of its re-parameterised form, or of the one with auxiliary classifiers; '' where it has none.
+    """
 
     arch: str
     weights: str
@@ -58,40 +59,53 @@ class Identified(NamedTuple):
 
 
 class Index(NamedTuple):
-    """All architectures, the classifier layers they have, and the version of timm they were built from."""
+    """All architectures, the classifier layers they have, and the versions of the libraries they were built from."""
 
-    timm: str
+    versions: dict[str, str]
     classifiers: tuple[tuple[str, ...], ...]
     entries: tuple[Entry, ...]
 
 
 @cache
 def load_index() -> Index:
-    """The index of the package, less what an older timm than the index's does not have."""
+    """The index of the package, less what older libraries than the index's do not have."""
     content = json.loads(INDEX.read_text(encoding="utf-8"))
     classifiers = tuple(tuple(layers) for layers in content["classifiers"])
     entries = (Entry(*row) for row in content["architectures"])
-    known = {*OWN, *timm.list_models()}
-    return Index(content["timm"], classifiers, tuple(entry for entry in entries if entry.arch in known))
+    known = set(known_architectures())
+    return Index(content["versions"], classifiers, tuple(entry for entry in entries if entry.arch in known))
 
 
-def identify(tensors: Mapping[str, Tensor], file: str) -> Identified:
-    """The architecture of a state dict.
+@cache
+def _by_weights() -> dict[str, list[Entry]]:
+    found: dict[str, list[Entry]] = {}
+    for entry in load_index().entries:
+        for key in {entry.weights, entry.fused} - {""}:
+            found.setdefault(key, []).append(entry)
+    return found
 
-    Raises ModelError where none fits, naming those of the same layout and another width, and where several fit that
-    compute differently, with the difference that decides.
-    """
-    index = load_index()
+
+def fitting(tensors: Mapping[str, Tensor]) -> tuple[Identified, ...]:
+    """All architectures of a state dict's layout, best first: those that compute the same are one. May be empty."""
     shapes = shapes_of(tensors)
-    keys = {weights_key(shapes, layers) for layers in index.classifiers}
-    found = [entry for entry in index.entries if entry.weights in keys or (entry.fused and entry.fused in keys)]
+    keys = {weights_key(shapes, layers) for layers in load_index().classifiers}
+    groups: dict[str, set[str]] = {}
+    for key in keys:
+        for entry in _by_weights().get(key, []):
+            groups.setdefault(entry.behaviour, set()).add(entry.arch)
+    ranked = sorted((sorted(archs, key=_rank) for archs in groups.values()), key=lambda archs: _rank(archs[0]))
+    return tuple(Identified(archs[0], tuple(archs[1:])) for archs in ranked)
+
+
+def identify(tensors: Mapping[str, Tensor], file: str) -> tuple[Identified, ...]:
+    """The architectures of a state dict, best first; several where they fit and compute differently.
+
+    Raises ModelError where none fits, naming those of the same layout and another width.
+    """
+    found = fitting(tensors)
     if not found:
-        raise _unknown(index, names_key(shapes), file)
-    found.sort(key=lambda entry: entry.behaviour)
-    groups = [sorted((entry.arch for entry in group), key=_rank) for _, group in groupby(found, lambda e: e.behaviour)]
-    if len(groups) > 1:
-        raise _ambiguous(sorted(groups, key=lambda group: _rank(group[0])), file)
-    return Identified(groups[0][0], tuple(groups[0][1:]))
+        raise unknown(tensors, file)
+    return found
 
 
 def _preprocessing(arch: str) -> list[object]:
@@ -99,10 +113,10 @@ def _preprocessing(arch: str) -> list[object]:
     return [cfg.get(name) for name in _PREPROCESSING]
 
 
-def _rank(arch: str) -> tuple[bool, int, str]:
-    """Names with published weights first, then short ones."""
+def _rank(arch: str) -> tuple[bool, bool, int, str]:
+    """timm's names first, then those with published weights, then short ones."""
     cfg = default_cfg(arch)
-    return not (cfg.get("hf_hub_id") or cfg.get("url")), len(arch), arch
+    return library_of(arch)[0] is not None, not (cfg.get("hf_hub_id") or cfg.get("url")), len(arch), arch
 
 
 def _some(names: Sequence[str]) -> str:
@@ -110,7 +124,16 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _unknown(index: Index, names: str, file: str) -> ModelError:
+def known_by_name(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether an architecture has exactly these names, of whatever shapes."""
+    names = names_key(shapes_of(tensors))
+    return any(entry.names == names for entry in load_index().entries)
+
+
+def unknown(tensors: Mapping[str, Tensor], file: str) -> ModelError:
+    """What to say of a state dict that fits no architecture."""
+    index = load_index()
+    names = names_key(shapes_of(tensors))
     alike = sorted((entry.arch for entry in index.entries if entry.names == names), key=_rank)
     if alike:
         return ModelError(
@@ -119,19 +142,21 @@ def _unknown(index: Index, names: str, file: str) -> ModelError:
             f"Name it, such as --arch {alike[0]}, with what differs: --model-kwargs channel_multiplier=0.75, or "
             "--img-size.",
         )
+    libraries = ", ".join(f"{library} {version}" for library, version in index.versions.items())
     return ModelError(
         f"{file} does not say which architecture its weights belong to, and they are of none that is known "
-        f"({len(index.entries)} of timm {index.timm}).",
+        f"({len(index.entries)} of {libraries}).",
         "Name it with --arch, such as --arch resnet50; with --model-kwargs where it was built with arguments.",
     )
 
 
-def _ambiguous(groups: list[list[str]], file: str) -> ModelError:
-    first = groups[0][0]
-    listed = [f"  {_some(groups[0])}"]
-    listed += [f"  {_some(group)}: {_difference(first, group[0])}" for group in groups[1:_SHOWN]]
-    if len(groups) > _SHOWN:
-        listed.append(f"  and {len(groups) - _SHOWN} more kinds")
+def undecided(found: Sequence[Identified], file: str) -> ModelError:
+    """What to say where several fit that compute differently: each with the first difference."""
+    first = found[0].arch
+    listed = [f"  {_some([first, *found[0].equal])}"]
+    listed += [f"  {_some([one.arch, *one.equal])}: {_difference(first, one.arch)}" for one in found[1:_SHOWN]]
+    if len(found) > _SHOWN:
+        listed.append(f"  and {len(found) - _SHOWN} more kinds")
     return ModelError(
         f"{file} does not say which architecture its weights belong to, and they fit several that compute "
         "differently:\n" + "\n".join(listed),

@@ -26,6 +26,8 @@ _UNHEARD = {
     "drop_rate",
     "fused_attn",
     "grad_checkpointing",
+    "image_mean",
+    "image_std",
     "inplace",
     "num_classes",
     "out_features",

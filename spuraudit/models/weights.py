@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _FUSABLE = ("fuse", "reparameterize", "switch_to_deploy")
-_POSITIONS = ("pos_embed", "relative_position", "rel_pos", "attention_bias", "attn_mask")
+#: Words in the names of tables whose shape follows from the input size.
+POSITIONS = ("pos_embed", "relative_position", "rel_pos", "attention_bias", "attn_mask")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Mismatch:
     def only_positions(self) -> bool:
         """Whether nothing but position tables differs: another input size."""
         names = [*self.missing, *self.unexpected, *(name for name, _, _ in self.shapes)]
-        return bool(names) and all(any(word in name for word in _POSITIONS) for name in names)
+        return bool(names) and all(any(word in name for word in POSITIONS) for name in names)
 
 
 def compare(network: nn.Module, tensors: Mapping[str, Tensor]) -> Mismatch | None:
@@ -62,7 +63,7 @@ def fit(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], arch: str
     network = build().eval()
     mismatch = compare(network, tensors)
     fused = False
-    if mismatch is not None and any(hasattr(module, name) for module in network.modules() for name in _FUSABLE):
+    if mismatch is not None and _fusable(network):
         network = reparameterize_model(network, inplace=True)
         if compare(network, tensors) is None:
             mismatch, fused = None, True
@@ -73,13 +74,23 @@ def fit(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], arch: str
     return network, fused
 
 
+def _fusable(network: nn.Module) -> bool:
+    return any(hasattr(module, name) for module in network.modules() for name in _FUSABLE)
+
+
+def fused_names(network: nn.Module) -> set[str]:
+    """Names of the tensors after the branches are merged; empty where nothing can be. The network may be changed."""
+    return set(reparameterize_model(network, inplace=True).state_dict()) if _fusable(network) else set()
+
+
 def _with_counters(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    counters = {
-        name: torch.zeros_like(tensor)
-        for name, tensor in network.state_dict().items()
-        if name not in tensors and name.endswith("num_batches_tracked")
-    }
-    return {**tensors, **counters}
+    """Complete, and with the versions of the network's own modules, to which the shapes have just been compared."""
+    own = network.state_dict()
+    complete = type(own)(
+        (name, tensors[name] if name in tensors else torch.zeros_like(tensor)) for name, tensor in own.items()
+    )
+    complete._metadata = own._metadata  # type: ignore[attr-defined]
+    return complete
 
 
 def _refuse_other_types(network: nn.Module, tensors: Mapping[str, Tensor], file: str) -> None:

@@ -35,6 +35,11 @@ SCHEMA = pa.schema(
         pa.field("energy", pa.float32(), metadata={"meaning": "L2 norm of the perturbation, [0, 1] pixels"}),
         pa.field("region_share", pa.float32(), metadata={"meaning": "mean over the image of the changed soft region"}),
         pa.field("core_share", pa.float32(), metadata={"meaning": "mean core mask in the swapped cell"}),
+        pa.field(
+            "given",
+            pa.list_(pa.int32()),
+            metadata={"meaning": "class indices given as labels (probability 0.5 or more), null for a softmax head"},
+        ),
     ]
 )
 

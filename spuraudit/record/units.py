@@ -25,6 +25,8 @@ _ENDINGS: dict[str, Unit] = {
     "certainty": "probability",
     "certainty_unperturbed": "probability",
     "consistency": "proportion",
+    "recall": "proportion",
+    "false_alarm": "proportion",
 }
 
 

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "render", "write"]
 
 
-def render(run: Path, *, title: str | None = None, charts: bool = True) -> str:
+def render(run: Path, *, title: str | None = None, charts: bool = True, against: Path | None = None) -> str:
     """The report of a finished run folder as one self-contained HTML text; same folder, same text.
 
-    `title` replaces "MODEL on DATA"; `charts=False` leaves out plotly, for a small file whose charts are drawn only.
+    `title` replaces "MODEL on DATA"; `charts=False` leaves out plotly, for a small file whose charts are drawn only;
+    `against` is the folder of a zoo run whose models stand beside this one instead of the published ones.
     Raises RunError where there is no finished run.
     """
     from spuraudit.report.page import render as render_page
 
-    return render_page(run, title=title, charts=charts)
+    return render_page(run, title=title, charts=charts, against=against)

@@ -26,3 +26,19 @@ IMAGE_BYTES = 3_000_000
 RECORD_BYTES = 1_500_000
 """Bytes of the embedded record; above it the most detailed measurements stay in scan.json."""
 """Together with plotly (4.8 MB) and the tables a report stays below 10 MB."""
+HEAT_ROWS = 60
+"""Features in a zoo's heat table, those that fool most models first."""
+HEAT_MODELS = 60
+"""Models in a zoo's heat table and in its chart of ranks."""
+MODEL_ROWS = 500
+"""Models in a zoo's tables."""
+NAMED_DOTS = 12
+"""Models of a zoo up to which the chart tries to name all; above, only the ends of the range."""
+NAME = 26
+"""Characters of a name inside a chart; the tables hold all of it."""
+GROUP_NAME = 17
+"""The same for a group's name beside its bar."""
+CSV_BYTES = 1_500_000
+"""Bytes of a CSV inside a page as it is; a longer one is compressed."""
+PACKED_BYTES = 5_000_000
+"""Bytes of a compressed CSV inside a page; a longer one is left out."""

@@ -23,18 +23,21 @@ def check_suffix(output: Path) -> None:
         )
 
 
-def write(run: Path, output: Path, *, title: str | None = None, charts: bool = True) -> Path:
+def write(
+    run: Path, output: Path, *, title: str | None = None, charts: bool = True, against: Path | None = None
+) -> Path:
     """Render `run` into `output`, whole or not at all; returns `output`.
 
-    .html the page, .md the short form, .csv one row per measurement, .json the record itself.
-    Raises UsageError for another extension, RunError where the run cannot be read or the file not be written.
+    .html the page, .md the short form, .csv one row per measurement, .json the record itself. `against`: folder of a
+    zoo run, among whose models the page places this one; the other forms do not say where a model stands.
+    Raises UsageError for another extension, RunError where a run cannot be read or the file not be written.
     """
     check_suffix(output)
-    write_bytes(output, _content(run, output.suffix.lower(), title, charts))
+    write_bytes(output, _content(run, output.suffix.lower(), title, charts, against))
     return output
 
 
-def _content(run: Path, suffix: str, title: str | None, charts: bool) -> bytes:
+def _content(run: Path, suffix: str, title: str | None, charts: bool, against: Path | None) -> bytes:
     if suffix == ".json":
         return to_json(read_record(run))
     if suffix == ".csv":
@@ -49,4 +52,4 @@ def _content(run: Path, suffix: str, title: str | None, charts: bool) -> bytes:
         return markdown_text(evidence.record, evidence.verdict, title=title).encode()
     from spuraudit.report.page import render
 
-    return render(run, title=title, charts=charts).encode()
+    return render(run, title=title, charts=charts, against=against).encode()

@@ -7,52 +7,41 @@ measured on the 226,946 test images of Salient ImageNet-1M.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import yaml
-
-from spuraudit.errors import ConfigError
-from spuraudit.resources import model_zoo_file
+from spuraudit.record.zoo_file import load_zoo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from spuraudit.record.zoo_file import ZooEntry
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """One row, as proportions: clean, core and spurious in 0..1, RCS in -1..1."""
+    """One row, as proportions: clean, core and spurious in 0..1, RCS in -1..1 (None: undefined)."""
 
     name: str
     group: str
-    clean: float
+    clean: float | None
     core: float
     spurious: float
-    rcs: float
+    rcs: float | None
 
 
 def published_models(file: Path | None = None) -> list[PublishedModel]:
-    """Rows of model_zoo.yaml that carry published figures; entries without them are passed over.
+    """The models of a zoo file (None: the shipped one) with published core and spurious accuracy, in its order.
 
-    Accuracies stand in percent and RCS as 100 x RCS in the file, as printed. Raises ConfigError for broken YAML.
+    Raises ConfigError for a file that is no zoo file.
     """
-    path = file or model_zoo_file()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not readable as YAML ({error}).", "Reinstall spuraudit.") from error
-    entries = content.get("models") if isinstance(content, dict) else None
-    rows = [_row(entry) for entry in entries or [] if isinstance(entry, dict)]
+    rows = (_row(entry) for entry in load_zoo(file).entries)
     return [row for row in rows if row is not None]
 
 
-def _row(entry: dict[str, Any]) -> PublishedModel | None:
-    figures = entry.get("published")
-    if not isinstance(figures, dict):
+def _row(entry: ZooEntry) -> PublishedModel | None:
+    figures = entry.published
+    if figures is None or figures.core is None or figures.spurious is None:
         return None
-    keys = ("clean", "core", "spurious", "rcs")
-    values = [figures.get(key) for key in keys]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return None
-    clean, core, spurious, rcs = (float(value) / 100 for value in values)  # type: ignore[arg-type]
-    name = entry.get("name") or entry.get("id") or "unnamed"
-    return PublishedModel(str(name), str(entry.get("group") or "Other"), clean, core, spurious, rcs)
+    return PublishedModel(
+        entry.name, entry.group or "Other", figures.clean, figures.core, figures.spurious, figures.rcs
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -18,12 +18,49 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from spuraudit.audits.sample import Sample
-    from spuraudit.models.class_map import ClassMap
+    from spuraudit.models.class_map import Answers, ClassMap
     from spuraudit.models.dropout_plan import DropoutPlan
     from spuraudit.models.model import Model
     from spuraudit.runs.batching import Batches
 
 Row = dict[str, Any]
+
+
+class Asks(Protocol):
+    """What is told of every image in turn: an `Asker`, or something that stands before one."""
+
+    def begin_image(self) -> None:
+        """What is taken from here on belongs to the next image."""
+        ...
+
+    def take(self, block: Block) -> None:
+        """Answer a block of the image, now or later."""
+        ...
+
+    def end_image(self, done: Done, audits: Sequence[Audit], told: Callable[[int], None] | None = None) -> None:
+        """Ask what follows from the image's answers. `told`: how many were asked."""
+        ...
+
+
+def ask_image(
+    items: Iterator[Block | Done],
+    askers: Sequence[Asks],
+    audits: Sequence[Audit],
+    told: Callable[[int], None] | None = None,
+) -> None:
+    """Give the blocks of the next image, made once, to every asker. `told`: how many questions each was asked."""
+    for asker in askers:
+        asker.begin_image()
+    for item in items:
+        if isinstance(item, Done):
+            for asker in askers:
+                asker.end_image(item, audits, told)
+            return
+        for asker in askers:
+            asker.take(item)
+        if told is not None:
+            told(len(item.questions))
+    raise RuntimeError("the blocks end before their image does")
 
 
 @dataclass
@@ -37,56 +74,14 @@ class Asker:
     _rows: list[Row] = field(default_factory=list)
     _waiting: list[tuple[Tensor, list[Row]]] = field(default_factory=list)
     _stochastic: list[tuple[Block, list[Row]]] = field(default_factory=list)
+    _start: int = 0
 
-    def ask_image(
-        self, items: Iterator[Block | Done], audits: Sequence[Audit], told: Callable[[int], None] | None = None
-    ) -> None:
-        """Take the blocks of the next image and what follows from their answers. `told`: how many were asked."""
-        start = len(self._rows)
-        for item in items:
-            if isinstance(item, Done):
-                break
-            self._take(item)
-            if told is not None:
-                told(len(item.questions))
-        else:
-            raise RuntimeError("the blocks end before their image does")
-        for audit in audits:
-            if isinstance(audit, StochasticAudit):
-                self._ask_on(item, audit, start, told)
+    def begin_image(self) -> None:
+        """What is taken from here on belongs to the next image."""
+        self._start = len(self._rows)
 
-    def finish(self) -> list[Row]:
-        """Answer what is waiting and hand over all rows of the shard."""
-        self._flush(_pictures(self._waiting))
-        self._flush_stochastic()
-        rows, self._rows = self._rows, []
-        return rows
-
-    def _ask_on(self, item: Done, audit: StochasticAudit, start: int, told: Callable[[int], None] | None) -> None:
-        """Rounds that depend on answers: the image's own, so it is answered before the next one begins."""
-        row = item.loaded.sample.row
-        most, asked = audit.most_questions(row), len(audit.questions(row))
-        if asked == most:
-            return
-        while True:
-            self._flush_stochastic()
-            certainty = {
-                Question(given["condition"], given["trial"], given["donor"], given["donor_label"]): given["p_true"]
-                for given in self._rows[start:]
-                if "p_sd" in given
-            }
-            questions = audit.follow_up(row, certainty)
-            if not questions:
-                break
-            for task in parted(item.loaded, audit, questions, self.batches.size):
-                self._take(make_block(task))
-            asked += len(questions)
-            if told is not None:
-                told(len(questions))
-        if told is not None:
-            told(most - asked)
-
-    def _take(self, block: Block) -> None:
+    def take(self, block: Block) -> None:
+        """Queue a block of the image; full batches are answered."""
         rows = _blank_rows(block.sample, block.questions, block.shown)
         self._rows += rows
         if not block.passes:
@@ -101,6 +96,43 @@ class Asker:
             self._flush_stochastic()
         self._stochastic.append((block, rows))
 
+    def end_image(self, done: Done, audits: Sequence[Audit], told: Callable[[int], None] | None = None) -> None:
+        """Ask what follows from the image's answers. `told`: how many were asked."""
+        for audit in audits:
+            if isinstance(audit, StochasticAudit):
+                self._ask_on(done, audit, told)
+
+    def finish(self) -> list[Row]:
+        """Answer what is waiting and hand over all rows of the shard."""
+        self._flush(_pictures(self._waiting))
+        self._flush_stochastic()
+        rows, self._rows = self._rows, []
+        return rows
+
+    def _ask_on(self, item: Done, audit: StochasticAudit, told: Callable[[int], None] | None) -> None:
+        """Rounds that depend on answers: the image's own, so it is answered before the next one begins."""
+        row = item.loaded.sample.row
+        most, asked = audit.most_questions(row), len(audit.questions(row))
+        if asked == most:
+            return
+        while True:
+            self._flush_stochastic()
+            certainty = {
+                Question(given["condition"], given["trial"], given["donor"], given["donor_label"]): given["p_true"]
+                for given in self._rows[self._start :]
+                if "p_sd" in given
+            }
+            questions = audit.follow_up(row, certainty)
+            if not questions:
+                break
+            for task in parted(item.loaded, audit, questions, self.batches.size):
+                self.take(make_block(task))
+            asked += len(questions)
+            if told is not None:
+                told(len(questions))
+        if told is not None:
+            told(most - asked)
+
     def _flush(self, count: int) -> None:
         """Answer the first `count` pictures that wait; the rest fills the next batch."""
         if not count:
@@ -114,6 +146,7 @@ class Asker:
             labels = torch.tensor([row["label"] for row in rows[part]], device=answers.probabilities.device)
             p_true = answers.probabilities.gather(1, labels[:, None])[:, 0]
             _fill(rows[part], predicted=answers.predicted, output=answers.output, p_true=p_true)
+            _fill_given(rows[part], answers)
 
         for _ in self.batches.run(count, ask):
             pass
@@ -164,15 +197,18 @@ class Asker:
         mean = total / passes
         of_passes = torch.cat(certainty)
         decided = self.class_map.decide(mean)
+        # A class of several outputs: the strongest of a sigmoid head's means, which is what decides that it is given.
+        p_true = of_passes.mean(dim=0) if decided.given is None else of_label(mean)
         _fill(
             rows,
             predicted=decided.predicted,
             output=decided.output,
-            p_true=of_passes.mean(dim=0),
+            p_true=p_true,
             p_sd=of_passes.std(dim=0),
             p_plain=plain,
-            entropy=-(mean * mean.clamp_min(1e-30).log()).sum(dim=1),
+            entropy=self.class_map.entropy(mean),
         )
+        _fill_given(rows, decided)
 
 
 def _pictures(queue: Sequence[tuple[object, list[Row]]]) -> int:
@@ -205,3 +241,10 @@ def _fill(rows: Sequence[Row], **answers: Tensor) -> None:
     for name, values in answers.items():
         for row, value in zip(rows, values.tolist(), strict=True):
             row[name] = value
+
+
+def _fill_given(rows: Sequence[Row], answers: Answers) -> None:
+    """The labels that a sigmoid head gives each image."""
+    if answers.given is not None:
+        for row, given in zip(rows, answers.given.cpu(), strict=True):
+            row["given"] = given.nonzero()[:, 0].tolist()

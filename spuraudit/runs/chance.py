@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from spuraudit.models.class_map import ClassMap
     from spuraudit.models.model import Model
+    from spuraudit.record.scan import Notice
 
 #: Images of the probe: enough to tell from chance, a few seconds of work.
 PROBE_IMAGES = 128
@@ -53,20 +54,27 @@ def chance_check(correct: NDArray[np.bool_], labels: NDArray[np.int64], class_ma
     return ChanceCheck(estimate.value, estimate.low, estimate.high, chance, len(correct))
 
 
-def refuse_near_chance(check: ChanceCheck, model: Model, class_map: ClassMap, names: Sequence[str]) -> None:
-    """Raise NotEvaluatedError, naming what usually is wrong, where the model is near chance."""
+def refuse_near_chance(
+    check: ChanceCheck, model: Model, class_map: ClassMap, names: Sequence[str], better: Notice | None = None
+) -> None:
+    """Raise NotEvaluatedError where the model is near chance, naming what usually is wrong.
+
+    better: a preprocessing that does far better.
+    """
     if not check.near_chance:
         return
     preprocess = model.record.preprocess
+    none_given = "" if class_map.head == "softmax" else "an image without any label counts as wrong; "
     first = ", ".join(
         f"{name} = output {'/'.join(map(str, outputs))}"
         for name, outputs in list(zip(names, class_map.outputs, strict=True))[:3]
     )
     raise NotEvaluatedError(
         f"Clean accuracy is near chance: {check.accuracy:.1%} on {check.n} images (95 % interval {check.low:.1%} to "
-        f"{check.high:.1%}; always giving one answer scores {check.chance:.1%}). Nothing that is measured on such a "
-        "model means anything.",
-        f"Check the class order ({first}, ...), the preprocessing (mean {_short(preprocess.mean)}, std "
+        f"{check.high:.1%}; {none_given}always giving one answer scores {check.chance:.1%}). Nothing that is measured "
+        "on such a model means anything.",
+        f"{f'{better.text} ' if better else ''}Check the class order ({first}, ...), the preprocessing (mean "
+        f"{_short(preprocess.mean)}, std "
         f"{_short(preprocess.std)}, {preprocess.geometry.interpolation}, crop {preprocess.geometry.crop_pct:g}) and "
         "--model-kwargs; with few images raise --limit. To scan all the same: --allow-chance.",
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from spuraudit.runs.batching import Batches
 from spuraudit.runs.progress import stage
+from spuraudit.runs.right_answers import answer, pixel_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from spuraudit.data.dataset import ImageRow
-    from spuraudit.models.class_map import Answers, ClassMap
+    from spuraudit.models.class_map import Answers
     from spuraudit.models.model import Model
     from spuraudit.runs.prepare import Scan
     from spuraudit.runs.progress import Progress
@@ -44,18 +43,12 @@ def clean_answers(
     batches = Batches(scan.machine.batch_size, progress.say)
     found: list[Answers] = []
     with stage(progress, what, len(rows), "images"), scan.loader() as loader:
-        loaded = loader.load((row, ()) for row in rows)
-        while some := list(islice(loaded, scan.machine.batch_size)):
-            pixels = torch.stack([item.sample.pixels for item in some])
-            found += batches.run(len(some), partial(_ask, scan.class_map, asked, pixels))
-            progress.advance(len(some))
+        for pixels in pixel_batches(loader, rows, scan.machine.batch_size):
+            found.append(answer(asked, scan.class_map, pixels, batches))
+            progress.advance(len(pixels))
     labels = torch.tensor([row.label for row in rows])
     return CleanAnswers(
         labels,
-        torch.cat([answers.predicted for answers in found]).cpu(),
-        torch.cat([answers.probabilities for answers in found]).cpu(),
+        torch.cat([answers.predicted for answers in found]),
+        torch.cat([answers.probabilities for answers in found]),
     )
-
-
-def _ask(class_map: ClassMap, model: Model, pixels: Tensor, part: slice) -> Answers:
-    return class_map.answer(model.logits(pixels[part]))

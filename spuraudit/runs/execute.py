@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,33 +10,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ValidationError
 
-from spuraudit.audits.base import Audit, Exhibiting, StochasticAudit, Summary
+from spuraudit.audits.base import Exhibiting, Summary
 from spuraudit.audits.findings import rank
-from spuraudit.audits.noise import clean_summary
+from spuraudit.audits.labels import label_summary
+from spuraudit.audits.noise import NoiseAudit, clean_summary
 from spuraudit.audits.rows import Rows
 from spuraudit.errors import RunError, SpurauditError
 from spuraudit.record.folder import remove_temporaries, to_json, write_bytes
-from spuraudit.record.observations import read_parts, write_part
+from spuraudit.record.observations import read_parts
 from spuraudit.record.settings import ScanSettings
-from spuraudit.runs.asking import Asker
-from spuraudit.runs.batching import Batches
+from spuraudit.runs.answering import Begun, answer
 from spuraudit.runs.exhibits import draw_exhibits
-from spuraudit.runs.parallel import in_parallel
 from spuraudit.runs.patch_sweep import resolve
 from spuraudit.runs.plan import Plan
 from spuraudit.runs.prepare import prepare_scan
-from spuraudit.runs.progress import Progress, Silent, stage
+from spuraudit.runs.progress import Progress, Silent
 from spuraudit.runs.recording import Execution, assemble
-from spuraudit.runs.showing import make, pictures, tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from spuraudit.data.dataset import Dataset, ImageRow
+    from spuraudit.data.dataset import Dataset
     from spuraudit.models.model import Model
     from spuraudit.record.scan import ScanRecord
     from spuraudit.runs.prepare import Scan
-    from spuraudit.runs.shards import Shard
 
 
 def execute(scan: Scan, run: Path, *, argv: Sequence[str] = (), progress: Progress | None = None) -> ScanRecord:
@@ -47,20 +43,38 @@ def execute(scan: Scan, run: Path, *, argv: Sequence[str] = (), progress: Progre
     plan's run or cannot be written, DataError at the first unreadable image.
     """
     progress = progress or Silent()
-    started, clock = datetime.now(UTC), time.monotonic()
-    scan = _as_begun(scan, run)
-    plan = scan.plan
-    _claim(run, plan)
-    shards = scan.shards
-    todo = [shard for shard in shards if not shard.is_done(run)]
-    if len(todo) < len(shards):
-        progress.say(f"Resuming: {len(shards) - len(todo)} of {len(shards)} parts are already there.")
+    begun = begin(scan, run)
+    done = len(begun.shards) - len(begun.todo)
+    if done:
+        progress.say(f"Resuming: {done} of {len(begun.shards)} parts are already there.")
     try:
-        _ask(scan, todo, run, progress)
+        for error in answer([begun], progress).values():
+            raise error
     except SpurauditError:
-        _leave_nothing_half(run, shards)
+        leave_nothing_half(begun)
         raise
-    rows = Rows(read_parts([shard.part(run) for shard in shards]), scan.cohort.rows)
+    return conclude(begun, argv)
+
+
+def begin(scan: Scan, run: Path, among: Collection[int] | None = None) -> Begun:
+    """Claim the folder `run` for a scan. among: shards to be asked where they lack a part; None: all.
+
+    Raises RunError where the folder holds another plan's run or cannot be written.
+    """
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    scan = _as_begun(scan, run)
+    _claim(run, scan.plan)
+    shards = tuple(scan.shards)
+    wanted = shards if among is None else [shard for shard in shards if shard.number in among]
+    todo = frozenset(shard.number for shard in wanted if not shard.is_done(run))
+    return Begun(scan, run, shards, todo, started, clock)
+
+
+def conclude(begun: Begun, argv: Sequence[str] = ()) -> ScanRecord:
+    """The record of a scan whose parts are all there: measurements, findings, exhibits; `scan.json` is written."""
+    scan, run = begun.scan, begun.run
+    parts = tuple(shard.part(run) for shard in begun.shards)
+    rows = Rows(read_parts(parts), scan.cohort.rows)
     summaries = _summarise(scan, rows)
     findings = rank(finding for summary in summaries for finding in summary.findings)
     exhibitors: dict[str, Exhibiting] = {
@@ -70,12 +84,12 @@ def execute(scan: Scan, run: Path, *, argv: Sequence[str] = (), progress: Progre
         findings = draw_exhibits(findings, exhibitors, rows, loader, run)
     execution = Execution(
         argv=tuple(argv),
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - clock, 3),
-        resumed_parts=len(shards) - len(todo),
-        parts=tuple(shard.part(run) for shard in shards),
+        started=begun.started,
+        seconds=round(time.monotonic() - begun.clock, 3),
+        resumed_parts=len(begun.shards) - len(begun.todo),
+        parts=parts,
     )
-    record = assemble(scan, plan, summaries, findings, execution)
+    record = assemble(scan, scan.plan, summaries, findings, execution)
     write_bytes(run / "scan.json", to_json(record))
     return record
 
@@ -117,44 +131,15 @@ def _claim(run: Path, plan: Plan) -> None:
     write_bytes(file, content)
 
 
-def _leave_nothing_half(run: Path, shards: Sequence[Shard]) -> None:
+def leave_nothing_half(begun: Begun) -> None:
     """After bad input, a run without any finished part leaves no trace; finished parts wait for a resume."""
-    if any(shard.part(run).exists() for shard in shards):
+    run = begun.run
+    if any(shard.part(run).exists() for shard in begun.shards):
         return
     (run / "plan.json").unlink(missing_ok=True)
     for folder in (run / "observations", run):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def _ask(scan: Scan, todo: Sequence[Shard], run: Path, progress: Progress) -> None:
-    """Answer shard by shard; a part is written when all of it is answered."""
-    audits = list(scan.audits.values())
-    batches = Batches(scan.machine.batch_size, progress.say)
-    asker = Asker(scan.model, scan.class_map, batches, scan.dropout)
-    rows = [row for shard in todo for row in shard.rows]
-    wanted = ((row, donors_of(row, audits)) for row in rows)
-    answers = sum(shard.answers for shard in todo)
-    with stage(progress, "Scanning", answers, "answers"), scan.loader() as loader:
-        wanted_tasks = tasks(loader.load(wanted), audits, scan.machine.batch_size)
-        made = in_parallel(make, wanted_tasks, pictures, scan.machine.threads, scan.machine.batch_size)
-        # Closing ends the threads before the loader goes, on errors and interrupts too.
-        with closing(made) as items:
-            for shard in todo:
-                for _ in shard.rows:
-                    asker.ask_image(items, audits, progress.advance)
-                write_part(shard.part(run), asker.finish())
-
-
-def donors_of(row: ImageRow, audits: Sequence[Audit]) -> list[str]:
-    """Ids of all images that lend pixels to this one."""
-    found: set[str] = set()
-    for audit in audits:
-        if isinstance(audit, StochasticAudit):
-            found.update(audit.donors(row))
-        else:
-            found.update(question.donor for question in audit.questions(row) if question.donor is not None)
-    return sorted(found)
 
 
 def _summarise(scan: Scan, rows: Rows) -> list[Summary]:
@@ -163,4 +148,6 @@ def _summarise(scan: Scan, rows: Rows) -> list[Summary]:
     if "noise" not in scan.audits:
         everything = np.ones(rows.count, dtype=bool)
         summaries.insert(0, clean_summary(rows, everything, scan.cohort, "audited images"))
-    return summaries
+    noise = scan.audits.get("noise")
+    labels = label_summary(rows, scan.cohort, noise if isinstance(noise, NoiseAudit) else None)
+    return summaries if labels is None else [*summaries, labels]

@@ -16,7 +16,7 @@ from spuraudit.audits.patch_swap import PatchSwapAudit
 from spuraudit.errors import NotEvaluatedError, UsageError
 from spuraudit.models.mc_dropout import prepare
 from spuraudit.record.settings import seconds_of
-from spuraudit.runs.asking import Asker
+from spuraudit.runs.asking import Asker, ask_image
 from spuraudit.runs.batching import Batches
 from spuraudit.runs.clean import clean_answers
 from spuraudit.runs.plan import Resolved
@@ -185,7 +185,7 @@ def _answers(scan: Scan, audit: PatchSwapAudit, loaded: Loaded, model: Model) ->
     """Certainty by question, of the source's first target class."""
     questions = [q for q in audit.questions(loaded.sample.row) if q.trial < audit.pairing.targets]
     asker = Asker(model, scan.class_map, Batches(scan.machine.batch_size), scan.dropout)
-    asker.ask_image(map(make, tasks([loaded], [audit], scan.machine.batch_size)), [audit])
+    ask_image(map(make, tasks([loaded], [audit], scan.machine.batch_size)), [asker], [audit])
     rows = {(row["condition"], row["trial"]): row["p_true"] for row in asker.finish() if "p_sd" in row}
     return {question: rows[question.condition, question.trial] for question in questions}
 

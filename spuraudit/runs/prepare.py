@@ -14,6 +14,7 @@ from spuraudit.data.fingerprint import fingerprint
 from spuraudit.data.geometry import geometry_for
 from spuraudit.errors import DataError, UsageError, did_you_mean
 from spuraudit.models.class_map import ClassMap, class_map
+from spuraudit.models.class_map_file import read_class_map
 from spuraudit.models.preprocess import with_geometry
 from spuraudit.record.scan import AuditRecord
 from spuraudit.record.settings import AUDIT_NAMES, AuditName, ScanSettings
@@ -23,15 +24,18 @@ from spuraudit.runs.cohort import choose_donor_split, choose_split, ids_sha256, 
 from spuraudit.runs.loader import Kept, Loader
 from spuraudit.runs.patch_sweep import prepare_sweep
 from spuraudit.runs.plan import Plan, Resolved
+from spuraudit.runs.preprocess_check import preprocess_check
 from spuraudit.runs.progress import Progress, Silent
 from spuraudit.runs.shards import Shard, make_shards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from spuraudit.data.dataset import Dataset
     from spuraudit.models.dropout_plan import DropoutPlan
     from spuraudit.models.model import Model
+    from spuraudit.record.scan import Notice
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Scan:
     machine: Machine = field(default_factory=Machine)
     resolved: Resolved | None = None
     precision_note: str | None = None
+    better: Notice | None = None
     kept: Kept = field(default_factory=Kept, repr=False)
 
     @cached_property
@@ -98,18 +103,30 @@ def prepare_scan(
     settings: ScanSettings,
     machine: Machine | None = None,
     progress: Progress | None = None,
+    kept: Kept | None = None,
 ) -> Scan:
-    """Everything that can be refused before the long run, in order of cost.
+    """Everything that can be refused before the long run, in order of cost. kept: decoded images to share.
 
     Raises DataError, ModelError, UsageError, and NotEvaluatedError where the model is near chance.
     """
-    machine, progress = machine or Machine(), progress or Silent()
+    progress = progress or Silent()
+    scan = _probe(arrange(model, dataset, settings, machine, kept), progress)
+    if not settings.allow_chance:
+        refuse_near_chance(scan.chance, model, scan.class_map, scan.cohort.class_names, scan.better)
+    return prepare_sweep(scan, progress)
+
+
+def arrange(
+    model: Model, dataset: Dataset, settings: ScanSettings, machine: Machine | None = None, kept: Kept | None = None
+) -> Scan:
+    """A scan of which nothing was asked yet: class map, cohort, audits. Raises DataError, UsageError."""
+    machine, kept = machine or Machine(), kept or Kept()
     geometry = geometry_for(dataset, model.record.preprocess.geometry)
     if dataset.fixed_crop_pct is not None:
         model = with_geometry(model, geometry, "dataset")
     names = [info.name for info in dataset.classes]
     outputs = [info.outputs for info in dataset.classes]
-    mapping = class_map(outputs, names, model.record.num_classes, settings.answers)
+    mapping = class_map(outputs, names, model.record.num_classes, settings.answers, model.record.head)
     split = choose_split(dataset, settings.split)
     in_split = dataset.in_split(split)
     if not in_split:
@@ -129,16 +146,42 @@ def prepare_scan(
         height=geometry.height,
         width=geometry.width,
         seed=settings.seed,
-        suffix=f"answers={settings.answers};precision={model.record.precision}",
+        suffix=_suffix(model, settings),
     )
     audits, skipped = _choose_audits(cohort, settings)
-    scan = Scan(
-        model, dataset, mapping, cohort, split, len(in_split), settings, audits, skipped, None, _NO_CHANCE, machine
+    return Scan(
+        model=model,
+        dataset=dataset,
+        class_map=mapping,
+        cohort=cohort,
+        split=split,
+        available=len(in_split),
+        settings=settings,
+        audits=audits,
+        skipped=skipped,
+        dropout=None,
+        chance=_NO_CHANCE,
+        machine=machine,
+        kept=kept,
     )
-    scan = _probe(scan, progress)
-    if not settings.allow_chance:
-        refuse_near_chance(scan.chance, model, mapping, names)
-    return prepare_sweep(scan, progress)
+
+
+def _suffix(model: Model, settings: ScanSettings) -> str:
+    """What every definition id ends with."""
+    head = "" if model.record.head == "softmax" else f";head={model.record.head}"
+    return f"answers={settings.answers};precision={model.record.precision}{head}"
+
+
+def with_class_map(dataset: Dataset, file: Path | None, outputs: int) -> Dataset:
+    """The dataset with the classes' outputs of a class map (None: as it is), for a model of so many outputs.
+
+    Raises ConfigError naming the map's file and line.
+    """
+    if file is None:
+        return dataset
+    found = read_class_map(file, [info.name for info in dataset.classes], outputs)
+    classes = (replace(info, outputs=own) for info, own in zip(dataset.classes, found, strict=True))
+    return replace(dataset, classes=tuple(classes))
 
 
 _NO_CHANCE = ChanceCheck(0.0, 0.0, 0.0, 0.0, 0)
@@ -181,15 +224,20 @@ def _choose_audits(cohort: Cohort, settings: ScanSettings) -> tuple[dict[AuditNa
 
 
 def _probe(scan: Scan, progress: Progress) -> Scan:
-    """Clean accuracy of some images, evenly over classes; and whether reduced precision answers like float32."""
+    """Clean accuracy of some images, evenly over classes.
+
+    Also whether another usual preprocessing would do far better, and whether reduced precision answers like float32.
+    """
     rows = limited(scan.cohort.rows, PROBE_IMAGES)
     answers = clean_answers(scan, rows, "Checking clean accuracy", progress)
-    chance = chance_check(answers.right.numpy(), answers.labels.numpy(), scan.class_map)
+    right = answers.right.numpy()
+    chance = chance_check(right, answers.labels.numpy(), scan.class_map)
+    scan = replace(scan, chance=chance, better=preprocess_check(scan, rows, right, progress))
     record = scan.model.record
     if record.precision == "fp32":
-        return replace(scan, chance=chance)
+        return scan
     exact = replace(scan.model, record=record.model_copy(update={"precision": "fp32"}))
     expected = clean_answers(scan, rows, "Comparing with float32", progress, exact)
     same = int((answers.predicted == expected.predicted).sum())
     note = f"Precision {record.precision}: {same} of {len(rows)} images are answered as in fp32."
-    return replace(scan, chance=chance, precision_note=note)
+    return replace(scan, precision_note=note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
@@ -63,7 +64,7 @@ def assemble(
             started=execution.started,
             seconds=execution.seconds,
             resumed_parts=execution.resumed_parts,
-            argv=[_without_folders(argument) for argument in execution.argv],
+            argv=[without_folders(argument) for argument in execution.argv],
             seed=scan.settings.seed,
         ),
         model=scan.model.record,
@@ -75,7 +76,7 @@ def assemble(
         curves=[curve for summary in summaries for curve in summary.curves],
         exclusions=[e for summary in summaries for e in summary.exclusions] + _left_out(scan),
         warnings=_notices(scan),
-        environment=_environment(str(scan.model.device)),
+        environment=environment(str(scan.model.device)),
         observations=[
             ObservationPart(
                 file=part.relative_to(run).as_posix(), sha256=sha256_of(part), rows=pq.read_metadata(part).num_rows
@@ -85,10 +86,13 @@ def assemble(
     )
 
 
-def _without_folders(argument: str) -> str:
+def without_folders(argument: str) -> str:
     """Records travel: no folder of this machine goes along."""
-    if os.sep not in argument:
+    if os.sep not in argument or argument.startswith("hf-hub:"):
         return argument
+    source = re.match(r"((?:local-dir|zoo):|open_clip:[^,]*,)(.*)", argument)
+    if source is not None:
+        return source[1] + Path(source[2]).name
     name, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     if argument.startswith("-o"):
         name, value = "-o", argument[2:]
@@ -106,7 +110,7 @@ def _data(scan: Scan, plan: Plan) -> DataRecord:
     names = scan.cohort.class_names
     return DataRecord(
         name=dataset.name,
-        source=_without_folders(dataset.origin.rstrip(os.sep)) or dataset.name,
+        source=without_folders(dataset.origin.rstrip(os.sep)) or dataset.name,
         layout=dataset.layout,
         fingerprint=plan.data_fingerprint,
         split=scan.split,
@@ -159,12 +163,15 @@ def _notices(scan: Scan) -> list[Notice]:
     if "region_swap" in scan.audits and scan.cohort.donor_split is None:
         text = "No train split with core masks: donors of the region swap are the audited images themselves."
         found.append(Notice(code="SPA004", text=text))
+    if scan.better is not None:
+        found.append(scan.better)
     if scan.precision_note is not None:
         found.append(Notice(code="SPA005", text=scan.precision_note))
     return found
 
 
-def _environment(device: str) -> Environment:
+def environment(device: str) -> Environment:
+    """Python, system and packages that numbers may depend on. device: as torch names it."""
     packages = {name: metadata.version(name) for name in _PACKAGES}
     return Environment(
         python=platform.python_version(),

@@ -24,6 +24,7 @@
   function save() {
     const button = byId("save-record");
     const record = byId("spuraudit-record");
+    if (!button) return;
     button.hidden = false;
     button.addEventListener("click", () => {
       const link = document.createElement("a");

@@ -56,21 +56,50 @@ def test_groups_are_the_papers(zoo: dict[str, Any]) -> None:
 
 
 def test_every_model_can_be_had(zoo: dict[str, Any]) -> None:
+    kinds = Counter(kind_of(model) for model in zoo["models"])
+    assert kinds == {"timm": 27, "open_clip": 4, "file": 4, "dino": 3, "mocov3": 3, "simclr": 1}
     for model in zoo["models"]:
-        assert set(model) - {"note"} == {"id", "name", "group", "spec", "licence", "published"}
+        assert {"id", "name", "group", "licence", "published"} <= set(model)
         assert model["licence"] in {"Apache-2.0", "MIT", "BSD-3-Clause", "CC-BY-NC-4.0"}
-        if model["spec"] == "null":
-            assert len(model["note"]) > 40, f"{model['id']}: says how to get it"
-        else:  # a bare timm name means other weights in another timm
-            assert re.fullmatch(r"timm:[a-z0-9_]+\.[a-z0-9_]+", model["spec"]), model["id"]
-    assert sum(model["spec"] == "null" for model in zoo["models"]) == 15
+        if kind_of(model) == "timm":  # a bare timm name means other weights in another timm
+            for spec in (model["spec"], *model.get("alternatives", [])):
+                assert re.fullmatch(r"timm:[a-z0-9_]+\.[a-z0-9_]+", spec), model["id"]
+        else:
+            assert model["source"].startswith("https://github.com/")
+        if kind_of(model) not in ("timm", "open_clip"):
+            assert len(model["get"]) > 40, f"{model['id']}: says how to get it"
+
+
+def kind_of(model: dict[str, Any]) -> str:
+    """The word of its spec, 'file', or the kind of its adapter."""
+    if "adapter" in model:
+        assert "spec" not in model
+        return str(model["adapter"]["kind"])
+    word, separator, _ = model["spec"].partition(":")
+    return word if separator else "file"
+
+
+def test_what_the_paper_leaves_open_is_recorded(zoo: dict[str, Any]) -> None:
+    others = {model["id"]: model["alternatives"] for model in zoo["models"] if "alternatives" in model}
+    assert others == {"resnet50": ["timm:resnet50.a1_in1k"], "resnext50-32x4d": ["timm:resnext50_32x4d.a1h_in1k"]}
+
+
+def test_the_authors_preprocessing_is_a_preset(zoo: dict[str, Any]) -> None:
+    (preset,) = zoo["presets"].values()
+    assert list(zoo["presets"]) == ["si-authors"]
+    assert preset["specs"] == "timm"
+    values = preset["preprocess"]
+    assert float(values["img_size"]) / float(values["crop_pct"]) == 256
+    assert values["interpolation"] == "bilinear"
+    assert values["mean"] == ["0.485", "0.456", "0.406"]
+    assert values["std"] == ["0.229", "0.224", "0.225"]
 
 
 def test_the_specs_are_pretrained_models_of_timm(zoo: dict[str, Any]) -> None:
     timm = pytest.importorskip("timm")
     names = set(timm.list_models(pretrained=True))
     for model in zoo["models"]:
-        if model["spec"] != "null":
+        if kind_of(model) == "timm":
             name = model["spec"].removeprefix("timm:")
             assert name in names
             licence = timm.get_pretrained_cfg(name).license

@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from spuraudit.errors import ModelError
-from spuraudit.models.architectures import check_kwargs, classifier_names, create, default_cfg
+from spuraudit.models.architectures import (
+    check_kwargs,
+    classifier_names,
+    create,
+    default_cfg,
+    known_architectures,
+    library_of,
+)
 
 
 def test_the_papers_cnn() -> None:
@@ -88,3 +95,39 @@ def test_arguments_the_constructor_refuses(arch: str, kwargs: dict, message: str
 def test_arguments_that_are_not_the_users(kwargs: dict, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         check_kwargs("mobilenetv2_100", kwargs)
+
+
+def test_the_epsilon_of_layer_norms() -> None:
+    network = create("test_vit", {"layer_norm_eps": 1e-12})
+    assert {module.eps for module in network.modules() if isinstance(module, nn.LayerNorm)} == {1e-12}
+    with pytest.raises(ModelError, match="resnet10t has no layer norm"):
+        create("resnet10t", {"layer_norm_eps": 1e-5})
+
+
+@pytest.mark.parametrize(
+    ("arch", "message", "hint"),
+    [
+        ("torchvision:vgg17", "torchvision has no classifier 'vgg17'", "'vgg16'"),
+        ("torchvision:quantized_resnet18", "torchvision has no classifier", ""),
+        ("open_clip:ViT-B-33", "open_clip has no network 'ViT-B-33'", "'ViT-B-32'"),
+        ("open_clip:roberta-ViT-B-32", "its text tower is fetched from a hub", ""),
+    ],
+)
+def test_unknown_names_of_other_libraries(arch: str, message: str, hint: str) -> None:
+    for call in (default_cfg, lambda arch: create(arch, {})):
+        with pytest.raises(ModelError, match=message) as caught:
+            call(arch)
+        assert hint in str(caught.value.hint)
+
+
+def test_arguments_that_torchvision_refuses() -> None:
+    with pytest.raises(ModelError, match="'torchvision:resnet18' refuses widht=3: it has no such argument"):
+        create("torchvision:resnet18", {"widht": 3})
+
+
+def test_every_name_is_somebodys() -> None:
+    known = known_architectures()
+    assert {"paper_cnn", "resnet50", "torchvision:resnet50", "open_clip:ViT-B-32"} <= set(known)
+    assert not any("quantized" in name or "roberta" in name for name in known)
+    assert library_of("torchvision:vgg16") == ("torchvision", "vgg16")
+    assert library_of("hf-hub:timm/resnet18") == (None, "hf-hub:timm/resnet18")

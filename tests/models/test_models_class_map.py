@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spuraudit.errors import DataError, ModelError
-from spuraudit.models.class_map import class_map
+from spuraudit.models.class_map import Head, class_map
 
 NAMES = ["monarch", "cabbage", "sulphur"]
 
@@ -46,8 +46,55 @@ def test_forced_to_choose_among_the_mapped_outputs() -> None:
     assert answers.probabilities[0].tolist() == pytest.approx([(math.exp(3) + math.exp(1)) / total, 1 / total])
 
 
-def test_a_row_does_not_depend_on_its_batch() -> None:
-    mapping = class_map([(4, 1, 9), (0,), (7, 3)], NAMES, 10, "all")
+def test_labels_of_a_sigmoid_head_are_given_one_by_one() -> None:
+    mapping = class_map([(4, 1), (0,)], NAMES[:2], 6, "all", "sigmoid")
+    logits = torch.tensor(
+        [
+            [2.0, -3.0, -4.0, -1.0, 3.0, -1.0],  # both classes, the first more surely
+            [-2.0, -0.5, 5.0, -1.0, -1.0, -1.0],  # only what the dataset does not know
+            [-2.0, -0.5, -3.0, -1.0, -1.0, -1.0],  # nothing
+            [0.0, -9.0, -9.0, -9.0, -9.0, -9.0],  # 0.5 is enough
+        ]
+    )
+    answers = mapping.answer(logits)
+    assert answers.predicted.tolist() == [0, -1, -1, 1]
+    assert answers.output.tolist() == [4, 2, 1, 0]
+    assert answers.given is not None
+    assert answers.given.tolist() == [[True, True], [False, False], [False, False], [False, True]]
+    expected = [[1 / (1 + math.exp(-max(row[4], row[1]))), 1 / (1 + math.exp(-row[0]))] for row in logits.tolist()]
+    assert answers.probabilities.flatten().tolist() == pytest.approx([p for row in expected for p in row])
+
+
+def test_only_mapped_labels_compete_where_the_model_is_forced_to_choose() -> None:
+    mapping = class_map([(4, 1), (0,)], NAMES[:2], 6, "mapped", "sigmoid")
+    answers = mapping.answer(torch.tensor([[1.0, -1.0, 9.0, 8.0, 2.0, 7.0], [-1.0, -1.0, 9.0, 8.0, -2.0, 7.0]]))
+    assert answers.predicted.tolist() == [0, -1]
+    assert answers.output[0] == 4
+    assert answers.given is not None
+    assert answers.given.tolist() == [[True, True], [False, False]]
+
+
+def test_saying_yes_to_everything_is_one_answer() -> None:
+    mapping = class_map([None] * 3, NAMES, 3, "all", "sigmoid")
+    answers = mapping.answer(torch.tensor([[30.0, 40.0, 35.0]]))
+    assert answers.predicted.tolist() == [1]  # the three probabilities are all 1 in float32
+    assert answers.given is not None
+    assert answers.given.all()
+
+
+def test_a_softmax_head_gives_no_labels() -> None:
+    assert class_map([None] * 3, NAMES, 3, "all").answer(torch.zeros(2, 3)).given is None
+
+
+def test_entropy_of_labels_is_summed() -> None:
+    mapping = class_map([None] * 3, NAMES, 3, "all", "sigmoid")
+    entropy = mapping.entropy(torch.tensor([[0.5, 1.0, 0.0], [0.5, 0.5, 0.5]]))
+    assert entropy.tolist() == pytest.approx([math.log(2), 3 * math.log(2)])
+
+
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_a_row_does_not_depend_on_its_batch(head: Head) -> None:
+    mapping = class_map([(4, 1, 9), (0,), (7, 3)], NAMES, 10, "all", head)
     logits = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
     together = mapping.answer(logits)
     for size in (1, 7):

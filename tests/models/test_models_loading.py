@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from spuraudit.errors import ModelError, UsageError
 from spuraudit.models import PreprocessOverrides, load
 from spuraudit.models.architectures import create, default_cfg
-from spuraudit.models.timm_weights import _fetch
+from spuraudit.models.timm_weights import weights_file
 
 
 def save(path: Path, network: nn.Module, **extra: object) -> Path:
@@ -264,7 +264,7 @@ def test_an_argument_of_the_file_can_be_taken_out(tmp_path: Path) -> None:
     [
         ("no/such/file.pt", "does not exist", "timm:NAME"),
         ("resnet18", "There is no file resnet18", "timm:resnet18"),
-        ("open_clip:ViT-B-32,openai", "models from 'open_clip:' are not known", "timm:NAME"),
+        ("openclip:ViT-B-32,openai", "models from 'openclip:' are not known", "'open_clip'"),
         ("timm:resnet188", "Unknown architecture 'resnet188'", "'resnet18'"),
         ("timm:resnet18.a9_in1k", "no weights with the tag 'a9_in1k'", "'a1_in1k'"),
         ("timm:paper_cnn", "no published weights", "--arch paper_cnn"),
@@ -299,9 +299,9 @@ def put_in_cache(hub: Path, repo: str, state: dict[str, Tensor]) -> None:
 def test_nothing_is_downloaded_without_being_asked(offline: bool, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if offline:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(
-        ModelError, match=r"huggingface\.co/timm/test_vit\.r160_in1k \(licence: apache-2\.0\)"
-    ) as caught:
+    size = r"about 1\.48 MB: 0\.4 M parameters in float32"
+    place = r"huggingface\.co/timm/test_vit\.r160_in1k \(licence: apache-2\.0\)"
+    with pytest.raises(ModelError, match=f"{place}, {size}") as caught:
         load("timm:test_vit", device="cpu", allow_download=offline)
     assert ("HF_HUB_OFFLINE is set" if offline else "not in the local cache") in caught.value.message
     assert "--allow-download" in caught.value.hint
@@ -381,11 +381,13 @@ def test_allowed_downloads_land_in_the_cache(hub: Path, server: str, tmp_path: P
     cfg = {**default_cfg("test_vit"), "hf_hub_id": None, "url": f"{server}/net.pth"}
     place = tmp_path / "torch" / "hub" / "checkpoints" / "net.pth"
     with pytest.raises(ModelError, match="nothing is downloaded without being asked to"):
-        _fetch("test_vit", cfg, allow_download=False)
+        weights_file("test_vit", cfg, allow_download=False)
     assert not place.exists()
-    assert _fetch("test_vit", cfg, allow_download=True) == place
+    told = (f"Fetched {server}/net.pth (7 bytes).",)
+    assert weights_file("test_vit", cfg, allow_download=True) == (place, told)
     assert place.read_bytes() == b"weights"
+    assert weights_file("test_vit", cfg, allow_download=True) == (place, ())
     gone = {**cfg, "url": f"{server}/gone.pth"}
     with pytest.raises(ModelError, match=r"could not be fetched from .*gone\.pth"):
-        _fetch("test_vit", gone, allow_download=True)
+        weights_file("test_vit", gone, allow_download=True)
     assert list(place.parent.iterdir()) == [place]

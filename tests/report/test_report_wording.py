@@ -96,17 +96,13 @@ def test_entries_without_figures_are_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "zoo.yaml"
     file.write_text(
         "version: 1\nmodels:\n"
-        "- {id: a, name: A, group: ViTs, published: {clean: 90, core: 80, spurious: 70, rcs: 20}}\n"
-        "- {id: b, name: B}\n- {id: c, published: {clean: 90, core: null, spurious: 70, rcs: 20}}\n- just text\n"
+        "- {id: a, name: A, group: ViTs, spec: a.pt, published: {clean: 90, core: 80, spurious: 70, rcs: 20}}\n"
+        "- {id: b, name: B, spec: b.pt}\n- {id: c, spec: c.pt, published: {clean: 90, core: null, spurious: 70}}\n"
+        "- {id: d, spec: d.pt, published: {core: 80, spurious: 70}}\n"
     )
-    (only,) = published_models(file)
-    assert (only.name, only.core, only.rcs) == ("A", 0.8, 0.2)
-
-
-@pytest.mark.parametrize("text", ["", "version: 1\n", "models:\n", "- 1\n"])
-def test_an_empty_table_is_no_error(tmp_path: Path, text: str) -> None:
-    (tmp_path / "zoo.yaml").write_text(text)
-    assert published_models(tmp_path / "zoo.yaml") == []
+    first, last = published_models(file)
+    assert (first.name, first.core, first.rcs) == ("A", 0.8, 0.2)
+    assert (last.name, last.group, last.clean, last.rcs) == ("d", "Other", None, None)
 
 
 def test_broken_yaml_names_the_file(tmp_path: Path) -> None:

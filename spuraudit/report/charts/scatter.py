@@ -9,7 +9,12 @@ from spuraudit.report.charts.lines import Frame, axes
 from spuraudit.report.charts.svg import TONES, drawing, el, line, marker, polyline, text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from markupsafe import Markup
+
+
+_PUBLISHED = ("ConvNets", "ViTs", "SS ResNets", "SS ViTs", "CLIP ResNets", "CLIP ViTs", "Robust ResNets")
 
 
 def look(group: str) -> tuple[str, str]:
@@ -20,6 +25,22 @@ def look(group: str) -> tuple[str, str]:
     if "CLIP" in group:
         return shape, "teal"
     return shape, "rose" if group.startswith("SS ") else "core"
+
+
+_TONES = ("core", "rose", "teal", "slate")
+_SPARE = tuple((shape, tone) for shape in ("circle", "square", "triangle") for tone in _TONES)
+
+
+def looks(groups: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """(shape, tone) per group, in alphabetical order: as in the published table where the names tell, else any not yet
+    taken. With more groups than there are looks, the last ones share one.
+    """
+    names = sorted(set(groups))
+    known = {name: look(name) for name in names if name in _PUBLISHED}
+    spare = [sign for sign in _SPARE if sign not in known.values()]
+    others = [name for name in names if name not in known]
+    given = {name: spare[min(place, len(spare) - 1)] for place, name in enumerate(others)}
+    return {name: known.get(name) or given[name] for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +83,9 @@ def zoo_scatter(dots: list[Dot], here: Here, label: str) -> Markup:
         parts.append(polyline(corners, tone="muted", stroke_width=1, stroke_dasharray="none" if rcs == 0 else "3 4"))
         bend = corners[1]
         parts.append(text(bend[0] + 5, bend[1] + 13, f"RCS {rcs:g}", tone="muted", font_size=11))
+    signs = looks(dot.group for dot in dots)
     for dot in dots:
-        shape, tone = look(dot.group)
+        shape, tone = signs[dot.group]
         parts.append(
             el("g", el("title", dot.name), marker(shape, x(dot.core), y(dot.spurious), tone, 4.5), opacity=0.75)
         )
@@ -110,9 +132,8 @@ def _here(here: Here, at_x: float, at_y: float, frame: Frame) -> list[Markup]:
     return parts
 
 
-def legend_mark(group: str) -> Markup:
-    """The sign of a group, for the legend."""
-    shape, tone = look(group)
+def legend_mark(shape: str, tone: str) -> Markup:
+    """A sign for the legend."""
     sign = marker(shape, 8, 8, tone, 5)
     return el("svg", sign, viewBox="0 0 16 16", width=16, height=16, aria_hidden="true", class_="sign")
 

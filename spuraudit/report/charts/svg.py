@@ -78,9 +78,14 @@ TONES = {
 """Colours for readers whose viewer drops style sheets; report.css gives the same names per theme."""
 
 
-def marker(shape: str, x: float, y: float, tone: str, radius: float = 5) -> Markup:
-    """'circle', 'ring', 'diamond', 'square', 'triangle', 'cross': form and colour both tell what a point is."""
+def marker(shape: str, x: float, y: float, tone: str, radius: float = 5, *, hollow: bool = False) -> Markup:
+    """'circle', 'ring', 'diamond', 'square', 'triangle', 'cross': form and colour both tell what a point is.
+
+    `hollow`: only the outline, on the page's ground.
+    """
     common: dict[str, str | float] = {"class_": f"fill-{tone}", "fill": TONES[tone]}
+    if hollow:
+        common = {"class_": f"ring stroke-{tone}", "fill": TONES["paper"], "stroke": TONES[tone], "stroke_width": 1.5}
     if shape == "circle":
         return el("circle", cx=x, cy=y, r=radius, **common)
     if shape == "ring":

@@ -1,0 +1,95 @@
+"""A zoo run's folder on disk: how its record, and the records of its models, are read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from spuraudit.errors import RunError
+from spuraudit.record.folder import read_record, sha256_of
+from spuraudit.record.zoo import ZOO_SCHEMA_VERSION, ZooModel, ZooRecord
+
+if TYPE_CHECKING:
+    from spuraudit.record.scan import ScanRecord
+
+RECORD = "zoo.json"
+PLAN = "zoo-plan.json"
+
+
+def zoo_folder(path: Path) -> Path:
+    """The folder that a zoo path means: itself, or that of its zoo.json."""
+    return path.parent if path.name == RECORD and path.is_file() else path
+
+
+def read_zoo(folder: Path) -> ZooRecord:
+    """The record of a finished zoo run: `folder` or its zoo.json.
+
+    Raises RunError: no zoo run, unfinished, not JSON, another schema or version, an invalid field.
+    """
+    folder = zoo_folder(folder)
+    file = folder / RECORD
+    if not file.is_file():
+        if (folder / PLAN).is_file():
+            raise RunError(
+                f"{folder}: this zoo run is unfinished (no {RECORD}).",
+                "Run the same `spuraudit zoo` command again: models that are done are skipped.",
+            )
+        raise RunError(f"{folder}: no zoo run here (no {RECORD}).", "Give a folder that `spuraudit zoo` wrote.")
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: not readable as JSON ({error}).", "Restore the file or run the zoo again.") from error
+    _check_version(file, content)
+    try:
+        return ZooRecord.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise RunError(f"{file}: not a valid record: {where}: {first['msg']}.", "Run the zoo again.") from error
+
+
+def _check_version(file: Path, content: object) -> None:
+    if not isinstance(content, dict) or content.get("schema") != "spuraudit/zoo":
+        raise RunError(f"{file}: not the record of a zoo run.", "Give a folder that `spuraudit zoo` wrote.")
+    version, reads = str(content.get("schema_version", "?")), ZOO_SCHEMA_VERSION.split(".")[0]
+    if version.split(".")[0] != reads:
+        raise RunError(
+            f"{file}: record version {version}; this spuraudit reads {reads}.x.",
+            "Use the spuraudit that wrote it (see tool.version in the file), or run the zoo again.",
+        )
+
+
+def run_folder(folder: Path, model: ZooModel) -> Path:
+    """The run folder of an evaluated model. Raises RunError where it is not named, or lies outside the zoo's folder."""
+    file = zoo_folder(folder) / RECORD
+    if not model.run:
+        raise RunError(f"{file}: model {model.id!r} is evaluated but names no run folder.", "Run the zoo again.")
+    parts = PurePosixPath(model.run)
+    path = (file.parent / parts).resolve()
+    if parts.is_absolute() or not path.is_relative_to(file.parent.resolve()):
+        raise RunError(
+            f"{file}: run folder {model.run!r} of model {model.id!r} lies outside the zoo's.", "Run the zoo again."
+        )
+    return path
+
+
+def read_model(folder: Path, zoo: ZooRecord, model: ZooModel) -> ScanRecord:
+    """The record of an evaluated model.
+
+    Raises RunError: missing, unfinished or damaged; not the file that the zoo run left; measured on other data.
+    """
+    run = run_folder(folder, model)
+    record = read_record(run)
+    again = f"Delete {run} and run the same `spuraudit zoo` command again."
+    if model.record_sha256 and sha256_of(run / "scan.json") != model.record_sha256:
+        raise RunError(f"{run / 'scan.json'}: not the record that {RECORD} lists for model {model.id!r}.", again)
+    if record.data.fingerprint != zoo.data_fingerprint:
+        raise RunError(
+            f"{run / 'scan.json'}: model {model.id!r} was measured on data {record.data.fingerprint[:12]}, the zoo on "
+            f"{zoo.data_fingerprint[:12]}.",
+            again,
+        )
+    return record

@@ -1,0 +1,48 @@
+"""The templates of templates/, and what every page gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from spuraudit.report.formats import count
+from spuraudit.resources import templates_dir
+
+
+@dataclass(frozen=True)
+class Section:
+    """An entry of the contents; `template` is left out where there is nothing to show."""
+
+    id: str
+    title: str
+    template: str
+    shown: bool = True
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the templates get. `opening`: what the contents call the band at the top, whose id is `verdict`."""
+
+    title: str
+    sections: list[Section]
+    opening: str = "Verdict"
+
+
+def source(name: str) -> str:
+    """A file of templates/ as it is."""
+    return (templates_dir() / name).read_text(encoding="utf-8")
+
+
+def environment() -> Environment:
+    """Everything is escaped, always: class and file names come from users."""
+    made = Environment(
+        loader=FileSystemLoader(templates_dir()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["count_of"] = count
+    return made

@@ -1,0 +1,97 @@
+"""The page of a zoo run: many models on one dataset, side by side. Same folder, same bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from spuraudit.record.folder import to_json
+from spuraudit.report.downloads import Download, download
+from spuraudit.report.embed import policy
+from spuraudit.report.formats import many
+from spuraudit.report.templating import Page, Section, environment, source
+from spuraudit.report.views.zoo_features import features_view
+from spuraudit.report.views.zoo_groups import groups_view
+from spuraudit.report.views.zoo_map import map_view
+from spuraudit.report.views.zoo_models import models_view
+from spuraudit.report.views.zoo_notes import command_line, facts, notes_view, origins
+from spuraudit.report.views.zoo_ranks import ranks_view
+from spuraudit.report.views.zoo_summary import summary_view
+from spuraudit.report.zoo_csv import features_csv_text, zoo_csv_text
+from spuraudit.report.zoo_evidence import gather_zoo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spuraudit.report.zoo_evidence import ZooEvidence
+
+
+def render_zoo(folder: Path, *, title: str | None = None) -> str:
+    """The report of a finished zoo run as one self-contained HTML text. `title` replaces "N models on DATA".
+
+    Raises RunError where the folder holds no finished zoo run, or a model's record is missing or foreign.
+    """
+    return render_zoo_evidence(gather_zoo(folder), title=title)
+
+
+def render_zoo_evidence(evidence: ZooEvidence, *, title: str | None = None) -> str:
+    """The page as a pure function of the records."""
+    views = _views(evidence)
+    shown = title or f"{many(len(evidence.zoo.models), 'model')} on {evidence.zoo.data}"
+    page = Page(shown, [section for section in _sections(views) if section.shown], "Summary")
+    made = environment()
+    script = source("script/report.js")
+    style = made.get_template("style/report.css.j2").render() + source("style/zoo.css")
+    return made.get_template("zoo.html.j2").render(
+        page=page,
+        zoo=evidence.zoo,
+        evidence=evidence,
+        csp=policy([script]),
+        style=Markup(style),
+        script=Markup(script),
+        **views,
+    )
+
+
+def _views(evidence: ZooEvidence) -> dict[str, Any]:
+    return {
+        "summary": summary_view(evidence),
+        "map": map_view(evidence),
+        "models": models_view(evidence),
+        "groups": groups_view(evidence),
+        "ranks": ranks_view(evidence),
+        "features": features_view(evidence),
+        "downloads": _downloads(evidence),
+        "notes": notes_view(evidence),
+        "origins": origins(evidence),
+        "facts": facts(evidence),
+        "command": command_line(evidence),
+    }
+
+
+def _sections(views: dict[str, Any]) -> list[Section]:
+    return [
+        Section("map", "Core and spurious accuracy", "zoo_map", views["map"] is not None),
+        Section("models", "All models", "zoo_models"),
+        Section("groups", "Groups of models", "zoo_groups", views["groups"] is not None),
+        Section("ranks", "Clean and core order", "zoo_ranks", views["ranks"] is not None),
+        Section("features", "Features across models", "zoo_features", views["features"] is not None),
+        Section("data", "Data", "zoo_data"),
+        Section("coverage", "What was not measured", "zoo_coverage"),
+        Section("definitions", "Definitions", "zoo_definitions"),
+        Section("provenance", "Provenance", "zoo_provenance"),
+    ]
+
+
+def _downloads(evidence: ZooEvidence) -> list[Download]:
+    files = [
+        download(
+            "zoo.csv", "text/csv", zoo_csv_text(evidence).encode(), "One row per model: figures, intervals, ranks."
+        ),
+    ]
+    if any(model.features for model in evidence.audited):
+        text = features_csv_text(evidence).encode()
+        files.append(download("features.csv", "text/csv", text, "One row per class, feature and model."))
+    files.append(download("zoo.json", "application/json", to_json(evidence.zoo), "The record of the zoo run."))
+    return files

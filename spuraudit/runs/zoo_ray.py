@@ -1,0 +1,138 @@
+"""The shards of a zoo run on a Ray cluster: placement, GPU shares and retries are Ray's work.
+
+Parts on shared storage are the truth: Ray hands out units and brings back nothing but reasons of failure.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from spuraudit.errors import RunError, SpurauditError, UsageError
+from spuraudit.runs.progress import stage
+from spuraudit.runs.zoo import Finished, Group
+from spuraudit.runs.zoo_units import carry_out, units_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spuraudit.runs.answering import Begun
+    from spuraudit.runs.progress import Progress
+    from spuraudit.runs.storage import Storage
+
+#: A worker or machine that dies costs the unit it was at; so often it is tried again.
+_RETRIES = 3
+
+
+@dataclass
+class _Open:
+    """A group of which units are still out."""
+
+    group: Group
+    units: int
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+class OnRay:
+    """Hands units to a cluster: one that runs already, or one of `workers` processes started for this run.
+
+    gpus: GPUs per unit, also fractions; cpus: cores per unit. Use it with `closing`.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        workers: int | None = None,
+        gpus: float | None = None,
+        cpus: float = 1.0,
+        storage: Storage | None = None,
+    ) -> None:
+        """Raises UsageError where Ray is not installed, RunError where the cluster cannot be reached."""
+        self._ray = _ray()
+        self._storage = storage
+        local = workers or os.cpu_count() or 1
+        where: dict[str, Any] = {"address": address} if address else {"num_cpus": local * cpus}
+        try:
+            self._ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # connections, versions, ports: Ray has many kinds
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise RunError(
+                f"The Ray cluster {address or 'of this machine'} cannot be used: {first[:200]}",
+                "Check --ray-address, and that Python and Ray have the same versions on all machines.",
+            ) from error
+        resources = self._ray.cluster_resources()
+        self._workers = max(1, int(resources.get("CPU", local) // cpus))
+        # Machines of a cluster are used whole; processes beside each other share this one's cores.
+        self._threads = torch.get_num_threads() if address else max(1, torch.get_num_threads() // local)
+        self._task = self._ray.remote(
+            num_cpus=cpus,
+            num_gpus=(1.0 if resources.get("GPU") else 0.0) if gpus is None else gpus,
+            max_retries=_RETRIES,
+            retry_exceptions=[OSError],
+        )(carry_out)
+        self._out: dict[Any, _Open] = {}
+
+    def submit(self, group: Group, progress: Progress) -> Iterator[Finished]:
+        """Hand out the group's units; the cluster loads the models itself, so this process lets them go."""
+        todo = sorted({number for begun in group.begun.values() for number in begun.todo})
+        hollow = Group(group.job, {id_: _without_network(begun) for id_, begun in group.begun.items()})
+        units = units_of(group.job, todo, self._workers, self._threads, self._storage)
+        if not units:
+            yield Finished(hollow, {})
+            return
+        one = _Open(hollow, len(units))
+        self._out.update({self._task.remote(unit): one for unit in units})
+        progress.say(f"{len(units)} units for {self._workers} workers.")
+
+    def drain(self, progress: Progress) -> Iterator[Finished]:
+        """Groups as they are finished."""
+        with stage(progress, "On Ray", len(self._out), "units"):
+            while self._out:
+                (ready,), _ = self._ray.wait(list(self._out), num_returns=1)
+                one = self._out.pop(ready)
+                one.errors.update(self._result(ready))
+                one.units -= 1
+                progress.advance(1)
+                if not one.units:
+                    yield Finished(one.group, one.errors)
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started for this run ends."""
+        self._ray.shutdown()
+
+    def _result(self, ready: Any) -> dict[str, str]:
+        try:
+            failed: dict[str, str] = self._ray.get(ready)
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, SpurauditError):
+                raise cause from None
+            raise RunError(
+                f"A unit ended with {type(cause).__name__}: {cause}",
+                "Run the same command again: it resumes where it stopped.",
+            ) from error
+        except self._ray.exceptions.RayError as error:
+            raise RunError(
+                f"A unit was lost {1 + _RETRIES} times: {str(error).splitlines()[0][:200]}",
+                "Look at the memory of the machines; run the same command again: it resumes where it stopped.",
+            ) from error
+        return failed
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("Ray is not installed.", "pip install 'spuraudit[ray]'") from None
+    return ray
+
+
+def _without_network(begun: Begun) -> Begun:
+    """What concluding needs: record, tables and geometry."""
+    model = replace(begun.scan.model, network=nn.Identity())
+    return replace(begun, scan=replace(begun.scan, model=model))
