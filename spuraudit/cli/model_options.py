@@ -33,6 +33,7 @@ class ModelOptions:
         spec: str,
         dataset: Dataset | None = None,
         choose: Callable[[list[Model]], Model] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> Model:
         """Errors as of `models.load`. dataset: whose class names a zero-shot classifier takes, where none are given."""
         from spuraudit.models import load
@@ -55,4 +56,5 @@ class ModelOptions:
             templates=self.templates,
             head=self.head,
             choose=choose,
+            say=say,
         )

@@ -30,6 +30,7 @@ def info(
     std: options.Std = None,
     interpolation: options.Interpolation = None,
     crop_pct: options.CropPct = None,
+    crop_mode: options.CropMode = None,
     img_size: options.ImgSize = None,
     head: options.Head = None,
     classnames: options.ClassNames = None,
@@ -60,7 +61,7 @@ def info(
     loaded = ModelOptions(
         arch=arch,
         kwargs=key_values(model_kwargs or []),
-        overrides=overrides(mean, std, interpolation, crop_pct, img_size),
+        overrides=overrides(mean, std, interpolation, crop_pct, crop_mode, img_size),
         head=head,
         classnames=classnames,
         templates=templates,

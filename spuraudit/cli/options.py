@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-INPUT, METHOD, PATCH, COMPUTE, OUTPUT = "Input", "Method", "Patch swap", "Compute", "Output and verdict"
+DATA, MODEL, METHOD, PATCH, COMPUTE = "Data", "Model", "Method", "Patch swap", "Compute"
+OUTPUT = "Output and verdict"
 
 MODEL_HELP = (
     "A .pt/.pth/.ckpt/.safetensors file, timm:NAME, hf-hub:ORG/NAME, local-dir:FOLDER, open_clip:ARCH,TAG (zero-shot), "
@@ -21,27 +22,27 @@ Data = Annotated[
         "--data",
         metavar="DATA",
         help="A folder with dataset.yaml, or a name such as salient1m.",
-        rich_help_panel=INPUT,
+        rich_help_panel=DATA,
     ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="DIR", help="Where the photos and masks lie.", rich_help_panel=INPUT),
+    typer.Option("--data-dir", metavar="DIR", help="Where the photos and masks lie.", rich_help_panel=DATA),
 ]
 Split = Annotated[
     str | None,
-    typer.Option("--split", help="Split to audit. Default: the dataset's, else test, else val.", rich_help_panel=INPUT),
+    typer.Option("--split", help="Split to audit. Default: the dataset's, else test, else val.", rich_help_panel=DATA),
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, help="At most so many images, evenly over classes.", rich_help_panel=INPUT),
+    typer.Option("--limit", min=1, help="At most so many images, evenly over classes.", rich_help_panel=DATA),
 ]
 Arch = Annotated[
     str | None,
     typer.Option(
         "--arch",
         help="Architecture, where the weights fit several: timm's, or torchvision:NAME.",
-        rich_help_panel=INPUT,
+        rich_help_panel=MODEL,
     ),
 ]
 ModelKwargs = Annotated[
@@ -50,30 +51,39 @@ ModelKwargs = Annotated[
         "--model-kwargs",
         metavar="KEY=VALUE",
         help="For the constructor, such as pad_type=same. Repeatable.",
-        rich_help_panel=INPUT,
+        rich_help_panel=MODEL,
     ),
 ]
-Mean = Annotated[str | None, typer.Option("--mean", metavar="R,G,B", help="Normalisation mean.", rich_help_panel=INPUT)]
-Std = Annotated[str | None, typer.Option("--std", metavar="R,G,B", help="Normalisation std.", rich_help_panel=INPUT)]
+Mean = Annotated[str | None, typer.Option("--mean", metavar="R,G,B", help="Normalisation mean.", rich_help_panel=MODEL)]
+Std = Annotated[str | None, typer.Option("--std", metavar="R,G,B", help="Normalisation std.", rich_help_panel=MODEL)]
 Interpolation = Annotated[
     str | None,
-    typer.Option("--interpolation", help="bilinear, bicubic, nearest or lanczos.", rich_help_panel=INPUT),
+    typer.Option("--interpolation", help="bilinear, bicubic, nearest or lanczos.", rich_help_panel=MODEL),
 ]
-CropPct = Annotated[float | None, typer.Option("--crop-pct", help="Input size / resized size.", rich_help_panel=INPUT)]
-ImgSize = Annotated[int | None, typer.Option("--img-size", min=1, help="Input size, pixels.", rich_help_panel=INPUT)]
+CropPct = Annotated[float | None, typer.Option("--crop-pct", help="Input size / resized size.", rich_help_panel=MODEL)]
+CropMode = Annotated[
+    str | None,
+    typer.Option(
+        "--crop-mode",
+        metavar="center|squash|border",
+        help="What the resize keeps: the middle, all of it squashed, or all of it in a border.",
+        rich_help_panel=MODEL,
+    ),
+]
+ImgSize = Annotated[int | None, typer.Option("--img-size", min=1, help="Input size, pixels.", rich_help_panel=MODEL)]
 Answers = Annotated[
     str | None,
     typer.Option(
         "--answers",
         metavar="all|mapped",
         help="all: any output of the model may win; mapped: only those of the dataset's classes.",
-        rich_help_panel=INPUT,
+        rich_help_panel=MODEL,
     ),
 ]
 AllowDownload = Annotated[
     bool,
     typer.Option(
-        "--allow-download/--no-allow-download", help="Fetch weights that are not here.", rich_help_panel=INPUT
+        "--allow-download/--no-allow-download", help="Fetch weights that are not here.", rich_help_panel=MODEL
     ),
 ]
 AllowChance = Annotated[
@@ -81,7 +91,7 @@ AllowChance = Annotated[
     typer.Option(
         "--allow-chance/--no-allow-chance",
         help="Go on where clean accuracy is near chance.",
-        rich_help_panel=INPUT,
+        rich_help_panel=DATA,
     ),
 ]
 Audits = Annotated[
@@ -252,7 +262,7 @@ Head = Annotated[
         "--head",
         metavar="softmax|sigmoid",
         help="sigmoid: every output is a label of its own (multi-label). Default: softmax.",
-        rich_help_panel=INPUT,
+        rich_help_panel=MODEL,
     ),
 ]
 ClassMap = Annotated[
@@ -261,7 +271,7 @@ ClassMap = Annotated[
         "--class-map",
         metavar="FILE",
         help="Which outputs are which class: YAML or CSV (class: output), or the model's class names, one per line.",
-        rich_help_panel=INPUT,
+        rich_help_panel=MODEL,
     ),
 ]
 ClassNames = Annotated[
@@ -270,7 +280,7 @@ ClassNames = Annotated[
         "--classnames",
         metavar="imagenet|FILE",
         help="Zero-shot CLIP: class names, one per line. Default: the dataset's, or ImageNet's where it maps to them.",
-        rich_help_panel=INPUT,
+        rich_help_panel=MODEL,
     ),
 ]
 Templates = Annotated[
@@ -279,7 +289,7 @@ Templates = Annotated[
         "--templates",
         metavar="openai|simple|eight|FILE",
         help="Zero-shot CLIP: prompts with {} for the class name. Default: openai (80).",
-        rich_help_panel=INPUT,
+        rich_help_panel=MODEL,
     ),
 ]
 TrustCode = Annotated[
@@ -287,7 +297,7 @@ TrustCode = Annotated[
     typer.Option(
         "--trust-code/--no-trust-code",
         help="Run code: of MODULE:FUNCTION, and of pickled checkpoints.",
-        rich_help_panel=INPUT,
+        rich_help_panel=MODEL,
     ),
 ]
 Against = Annotated[

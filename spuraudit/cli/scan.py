@@ -42,6 +42,7 @@ def scan(
     std: options.Std = None,
     interpolation: options.Interpolation = None,
     crop_pct: options.CropPct = None,
+    crop_mode: options.CropMode = None,
     img_size: options.ImgSize = None,
     head: options.Head = None,
     class_map: options.ClassMap = None,
@@ -121,7 +122,7 @@ def scan(
     folder, files = outputs(output or [])
     model_spec = given_or(model, file.model if file else None, "MODEL", "model.pt")
     data_spec = given_or(data, file.data if file else None, "--data DATA", "--data my_dataset")
-    preprocess = overrides(mean, std, interpolation, crop_pct, img_size)
+    preprocess = overrides(mean, std, interpolation, crop_pct, crop_mode, img_size)
     images = batch_images(batch_size)
     others = zoo_folder(against)
     progress = progress_for(quiet)
@@ -157,7 +158,7 @@ def scan(
         mapped = with_class_map(dataset, class_map, candidates[0].record.num_classes)
         return chooser(mapped, chosen, machine, progress)(candidates)
 
-    loaded = asked.load(model_spec, dataset, choose)
+    loaded = asked.load(model_spec, dataset, choose, progress.say)
     if not quiet:
         _introduce(loaded)
     if images is None:

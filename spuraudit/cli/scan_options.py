@@ -154,7 +154,12 @@ def batch_images(text: str) -> int | None:
 
 
 def overrides(
-    mean: str | None, std: str | None, interpolation: str | None, crop_pct: float | None, img_size: int | None
+    mean: str | None,
+    std: str | None,
+    interpolation: str | None,
+    crop_pct: float | None,
+    crop_mode: str | None,
+    img_size: int | None,
 ) -> PreprocessOverrides:
     """What the preprocessing options set; what they leave out is None."""
     from spuraudit.models.preprocess import PreprocessOverrides
@@ -164,6 +169,7 @@ def overrides(
         std=_numbers("--std", std),
         interpolation=interpolation,
         crop_pct=crop_pct,
+        crop_mode=crop_mode,
         img_size=img_size,
     )
 

@@ -47,7 +47,7 @@ _PLAIN: list[Any] = [
     *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32", "bool")),
     _SCALAR,
 ]
-if TorchVersion(torch.__version__) >= (2, 6):  # numpy 1 and 2 write it under different names
+if TorchVersion(torch.__version__) >= "2.6":  # numpy 1 and 2 write it under different names
     _PLAIN += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 # What training scripts call constructor arguments (timm's train.py: `drop`, `gp`) -> the constructor's name.
 _CONSTRUCTOR_ARGUMENTS = {

@@ -8,8 +8,7 @@ import open_clip
 import torch
 
 from spuraudit.errors import ModelError, UsageError
-from spuraudit.models.from_open_clip import _PREFIX as CLIP_PREFIX
-from spuraudit.models.from_open_clip import _build, _Clip, _config, _draft, _tag
+from spuraudit.models.from_open_clip import PREFIX, Clip, build, config_of, draft_of_settled, tag_config
 from spuraudit.models.hub import Fetch, Repo, cached, in_float32
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from spuraudit.models.request import Draft, Request
-
-__all__ = ["CLIP_PREFIX", "clip_draft", "clip_fetches", "open_clip_name"]
 
 
 def open_clip_name(described: object, where: str) -> str:
@@ -53,8 +50,8 @@ def clip_draft(
     """
     if request.arch is not None:
         raise UsageError(f"The folder names its architecture, {arch}; --arch has no effect.", "Leave --arch out.")
-    name = arch.removeprefix(CLIP_PREFIX)
-    return _draft(_Clip(name, _config(name), stated), tensors, request, record)
+    name = arch.removeprefix(PREFIX)
+    return draft_of_settled(Clip(name, config_of(name), stated), tensors, request, record)
 
 
 def clip_fetches(name: str) -> list[Fetch]:
@@ -64,8 +61,8 @@ def clip_fetches(name: str) -> list[Fetch]:
     """
     arch, _, tag = name.partition(",")
     arch = arch.replace("/", "-")
-    config = _config(arch)
-    published = _tag(arch, tag)
+    config = config_of(arch)
+    published = tag_config(arch, tag)
     place, _, file = str(published.get("hf_hub") or "").rpartition("/")
     if not place:
         return []
@@ -93,6 +90,6 @@ def _count(arch: str, config: Mapping[str, Any]) -> int | None:
         return None
     try:
         with torch.device("meta"):
-            return sum(parameter.numel() for parameter in _build(arch, config).parameters())
+            return sum(parameter.numel() for parameter in build(arch, config).parameters())
     except ModelError:
         return None

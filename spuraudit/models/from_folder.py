@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from spuraudit.errors import ModelError
 from spuraudit.models.architectures import classifier_names, default_cfg
 from spuraudit.models.checkpoint import Checkpoint, read_checkpoint
-from spuraudit.models.folder_clip import CLIP_PREFIX, clip_draft, open_clip_name
+from spuraudit.models.folder_clip import clip_draft, open_clip_name
 from spuraudit.models.folder_files import (
     CARD,
     CONFIG,
@@ -26,6 +26,7 @@ from spuraudit.models.folder_files import (
     weights_in,
 )
 from spuraudit.models.from_file import draft_of
+from spuraudit.models.from_open_clip import PREFIX
 from spuraudit.models.hub import cached, download, known_absent, offline, parse_repo, repo_fetches, way_out, why_not
 from spuraudit.models.preprocess import PreprocessOverrides
 from spuraudit.models.processor_config import overrides_of
@@ -129,7 +130,7 @@ def _draft(folder: Path, request: Request, identity: _Identity) -> Draft:
         checkpoint = _of_timm(found.config, stored, folder)
     else:
         checkpoint, notes = _of_transformers(found.config, stored, folder)
-    if (checkpoint.arch or "").startswith(CLIP_PREFIX):
+    if (checkpoint.arch or "").startswith(PREFIX):
         return _clip_of_transformers(checkpoint, folder, request, identity, notes)
     refuse_text_options(request)
     _check_head(checkpoint, found, request, folder)
@@ -229,7 +230,7 @@ def _of_transformers(config: Mapping[str, Any], stored: Checkpoint, folder: Path
         return replace(checkpoint, preprocess=overrides_of(read_json(processor), str(processor))), ()
     size = config.get("image_size")
     preprocess = PreprocessOverrides(img_size=size if isinstance(size, int) else None)
-    owner = "open_clip's" if arch.startswith(CLIP_PREFIX) else "timm's"
+    owner = "open_clip's" if arch.startswith(PREFIX) else "timm's"
     note = f"There is no {PROCESSOR}: what it would state is {owner} for {arch}, unless given."
     return replace(checkpoint, preprocess=preprocess), (note,)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from spuraudit.models.text_cache import Tokenizer
     from spuraudit.models.weights import Mismatch
 
-_PREFIX = "open_clip:"
+PREFIX = "open_clip:"
 _QUICK = "-quickgelu"
 #: Entries of OpenAI's own archives that are no weights.
 _FACTS = ("input_resolution", "context_length", "vocab_size")
@@ -43,7 +43,7 @@ _PREPROCESS = ("mean", "std", "interpolation", "resize_mode")
 
 
 @dataclass(frozen=True)
-class _Clip:
+class Clip:
     """An architecture of open_clip, settled. preprocess: what a tag says. notes: what settling decided."""
 
     arch: str
@@ -56,15 +56,15 @@ def draft_from_open_clip(name: str, request: Request) -> Draft:
     """The zero-shot classifier of `ARCH,TAG` or `ARCH,FILE`. Raises ModelError, UsageError, ConfigError."""
     arch, comma, pretrained = name.partition(",")
     arch = arch.replace("/", "-")  # ViT-B/32, as the paper writes it
-    config = _config(arch)
+    config = config_of(arch)
     if not comma or not pretrained:
         raise ModelError(
-            f"'{_PREFIX}{name}' names no weights.",
-            f"Write {_PREFIX}{arch},TAG or {_PREFIX}{arch},FILE. {_known_tags(arch)}",
+            f"'{PREFIX}{name}' names no weights.",
+            f"Write {PREFIX}{arch},TAG or {PREFIX}{arch},FILE. {_known_tags(arch)}",
         )
     if request.arch is not None:
-        raise UsageError(f"{_PREFIX}{name} names its architecture; --arch has no effect.", "Leave --arch out.")
-    if _tag(arch, pretrained):
+        raise UsageError(f"{PREFIX}{name} names its architecture; --arch has no effect.", "Leave --arch out.")
+    if tag_config(arch, pretrained):
         return _draft_of_tag(arch, pretrained, config, request)
     path = Path(pretrained)
     if not path.exists() and not path.suffix.lower().endswith(SUFFIXES) and path.name == pretrained:
@@ -81,7 +81,7 @@ def draft_from_open_clip(name: str, request: Request) -> Draft:
         "arch_origin": "name",
     }
     clip = _of_file(arch, config, checkpoint.notes)
-    return _draft(clip, checkpoint.tensors, request, identity)
+    return draft_of_settled(clip, checkpoint.tensors, request, identity)
 
 
 def draft_of_clip(arch: str, tensors: Mapping[str, Tensor], request: Request, identity: Mapping[str, Any]) -> Draft:
@@ -91,11 +91,11 @@ def draft_of_clip(arch: str, tensors: Mapping[str, Tensor], request: Request, id
     `kwargs` and `text_head`, which are filled here; without a 'sha256' that of the weights is taken.
     Raises ModelError, UsageError, ConfigError.
     """
-    arch = arch.removeprefix(_PREFIX)
-    return _draft(_of_file(arch, _config(arch), ()), tensors, request, identity)
+    arch = arch.removeprefix(PREFIX)
+    return draft_of_settled(_of_file(arch, config_of(arch), ()), tensors, request, identity)
 
 
-def _config(arch: str) -> dict[str, Any]:
+def config_of(arch: str) -> dict[str, Any]:
     """open_clip's own description of an architecture. Raises ModelError with the nearest names."""
     config: dict[str, Any] | None = open_clip.get_model_config(arch) if arch in open_clip.list_models() else None
     if config is None:
@@ -106,7 +106,7 @@ def _config(arch: str) -> dict[str, Any]:
     return config
 
 
-def _tag(arch: str, tag: str) -> dict[str, Any]:
+def tag_config(arch: str, tag: str) -> dict[str, Any]:
     """Where published weights lie and how their images are prepared; empty where there is no such tag."""
     return dict(open_clip.get_pretrained_cfg(arch, tag))
 
@@ -121,17 +121,17 @@ def _twin(arch: str) -> str | None:
     return f"{arch}{_QUICK}" if f"{arch}{_QUICK}" in open_clip.list_models() else None
 
 
-def _of_file(arch: str, config: Mapping[str, Any], notes: tuple[str, ...]) -> _Clip:
+def _of_file(arch: str, config: Mapping[str, Any], notes: tuple[str, ...]) -> Clip:
     """As typed: weights do not tell which activation they were trained with."""
     if not config.get("quick_gelu") and (twin := _twin(arch)):
         notes += (f"QuickGELU: off; OpenAI's own weights need {twin}.",)
-    return _Clip(arch, config, notes=notes)
+    return Clip(arch, config, notes=notes)
 
 
 def _draft_of_tag(arch: str, tag: str, config: Mapping[str, Any], request: Request) -> Draft:
-    published = _tag(arch, tag)
+    published = tag_config(arch, tag)
     notes: list[str] = []
-    path = _weights(f"{_PREFIX}{arch},{tag}", arch, published, request.allow_download, notes)
+    path = _weights(f"{PREFIX}{arch},{tag}", arch, published, request.allow_download, notes)
     identity = {"source": "open_clip", "arch_origin": "name"}
     if published.get("quick_gelu") and not config.get("quick_gelu"):
         named, arch = arch, _twin(arch) or arch
@@ -139,14 +139,14 @@ def _draft_of_tag(arch: str, tag: str, config: Mapping[str, Any], request: Reque
         notes.append(f"QuickGELU: on, which {named} leaves off: the weights '{tag}' were trained with it.")
         identity["arch_origin"] = "name; QuickGELU as the weights were trained"
     identity["name"] = f"{arch}.{tag}"
-    clip = _Clip(arch, config, published, tuple(notes))
-    return _draft(clip, read_checkpoint(path).tensors, request, identity)
+    clip = Clip(arch, config, published, tuple(notes))
+    return draft_of_settled(clip, read_checkpoint(path).tensors, request, identity)
 
 
 def _weights(spec: str, arch: str, published: Mapping[str, Any], allowed: bool, notes: list[str]) -> Path:
     """The file of a tag: from the hub's local cache, else fetched where that is allowed."""
     place, _, file = str(published.get("hf_hub") or "").rpartition("/")
-    alternative = f"give a file: {_PREFIX}{arch},/path/to/weights"
+    alternative = f"give a file: {PREFIX}{arch},/path/to/weights"
     if not place:
         raise ModelError(f"The weights of '{spec}' do not lie on the hub.", f"Fetch them, and {alternative}.")
     repo = Repo(place)
@@ -168,11 +168,11 @@ def _weights(spec: str, arch: str, published: Mapping[str, Any], allowed: bool, 
     return fetched
 
 
-def _draft(clip: _Clip, tensors: Mapping[str, Tensor], request: Request, identity: Mapping[str, Any]) -> Draft:
+def draft_of_settled(clip: Clip, tensors: Mapping[str, Tensor], request: Request, identity: Mapping[str, Any]) -> Draft:
     """The draft of settled weights: everything that can be refused is refused before the long computation."""
     if request.kwargs:
         raise UsageError(
-            f"{_PREFIX}{clip.arch} fixes its constructor; --model-kwargs has no effect.",
+            f"{PREFIX}{clip.arch} fixes its constructor; --model-kwargs has no effect.",
             "Leave it out; the input size is given with --img-size.",
         )
     prompts = prompts_of(request)
@@ -188,12 +188,12 @@ def _draft(clip: _Clip, tensors: Mapping[str, Tensor], request: Request, identit
         notes.append("Trained with a sigmoid per caption; here the softmax over the class names is read.")
     visual, scale = model.visual, float(model.logit_scale.detach().exp())
     del model.visual
-    head = text_head(model, clip.arch, clip.config, tokenizer, prompts)
+    head = text_head(model, clip.arch, clip.config, tokenizer, prompts, request)
     stated = {"quick_gelu": bool(clip.config.get("quick_gelu"))}
     complete = {
         **identity,
         "sha256": sha256,
-        "arch": f"{_PREFIX}{clip.arch}",
+        "arch": f"{PREFIX}{clip.arch}",
         "kwargs": stated,
         "text_head": prompts.record(),
     }
@@ -205,14 +205,14 @@ def _draft(clip: _Clip, tensors: Mapping[str, Tensor], request: Request, identit
     )
 
 
-def _preprocessing(clip: _Clip, size: AskedSize | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _preprocessing(clip: Clip, size: AskedSize | None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A timm-like cfg of open_clip's evaluation transform, and what a reader must know of it.
 
     For a file: what all of the architecture's published weights agree on, else open_clip's defaults.
     """
     said, notes = clip.preprocess, []
     if said is None:
-        tags = [_tag(clip.arch, tag) for tag in open_clip.list_pretrained_tags_by_model(clip.arch)]
+        tags = [tag_config(clip.arch, tag) for tag in open_clip.list_pretrained_tags_by_model(clip.arch)]
         different = {str([tag[name] for name in _PREPROCESS]) for tag in tags}
         said = tags[0] if len(different) == 1 else {}
         if len(different) > 1:
@@ -240,7 +240,7 @@ def _native_size(config: Mapping[str, Any]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def _tokenizer(clip: _Clip, allowed: bool) -> Tokenizer:
+def _tokenizer(clip: Clip, allowed: bool) -> Tokenizer:
     """open_clip's tokenizer of an architecture. Raises ModelError where its files would have to be fetched."""
     source = clip.config["text_cfg"].get("hf_tokenizer_name")
     if not source:
@@ -263,7 +263,7 @@ def _tokenizer(clip: _Clip, allowed: bool) -> Tokenizer:
     return fetched
 
 
-def _with_text_config(clip: _Clip, allowed: bool, notes: list[str]) -> dict[str, Any]:
+def _with_text_config(clip: Clip, allowed: bool, notes: list[str]) -> dict[str, Any]:
     """The description, with a text tower of transformers read from a local folder: its shape is in a hub config."""
     config = {**clip.config, "text_cfg": dict(clip.config["text_cfg"]), "vision_cfg": dict(clip.config["vision_cfg"])}
     source = config["text_cfg"].get("hf_model_name")
@@ -285,7 +285,7 @@ def _with_text_config(clip: _Clip, allowed: bool, notes: list[str]) -> dict[str,
     return config
 
 
-def _build(arch: str, config: Mapping[str, Any]) -> nn.Module:
+def build(arch: str, config: Mapping[str, Any]) -> nn.Module:
     """The network with random weights, by the class that open_clip's factory would take; nothing is fetched."""
     rest = {key: value for key, value in config.items() if key != "custom_text"}
     rest["text_cfg"] = {**config["text_cfg"], "hf_model_pretrained": False}
@@ -312,7 +312,7 @@ def _network(
     if size is not None and not timm_tower:
         is_resnet = isinstance(config["vision_cfg"].get("layers"), list)  # its attention pooling knows one side
         config["vision_cfg"]["image_size"] = max(size.size) if is_resnet else size.size
-    model: Any = _build(arch, config)
+    model: Any = build(arch, config)
     state = _in_this_form(model, tensors)
     notes: tuple[str, ...] = ()
     if size is not None and not timm_tower:
@@ -321,18 +321,18 @@ def _network(
         if table is not state.get("visual.positional_embedding"):
             notes = (f"Position tables were resampled to {size.size[0]}x{size.size[1]} ({size.origin}).",)
     try:
-        fitted, fused = fit(lambda: model, state, f"{_PREFIX}{arch}", file)
+        fitted, fused = fit(lambda: model, state, f"{PREFIX}{arch}", file)
     except WeightsMismatchError as error:
         other_size = _only_image_positions(error.mismatch) and not timm_tower
         if size is not None and other_size:
-            native = "x".join(map(str, _native_size(_config(arch))))
+            native = "x".join(map(str, _native_size(config_of(arch))))
             raise ModelError(
                 f"{arch} cannot take {size.size[0]}x{size.size[1]} pixels: its attention pooling has a table for "
                 f"its own size, {native}.",
                 "Leave --img-size out.",
             ) from error
         if not other_size:
-            error.hint = f"The weights are another model's: name its architecture, {_PREFIX}ARCH,FILE."
+            error.hint = f"The weights are another model's: name its architecture, {PREFIX}ARCH,FILE."
         else:
             error.hint = "Only position tables differ: they are for another input size. Give it with --img-size."
         raise

@@ -69,6 +69,7 @@ def load(
     templates: str | None = None,
     head: str | None = None,
     choose: Choose | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Model:
     """Load a classifier.
 
@@ -79,7 +80,7 @@ def load(
     matrix products and convolutions, 'fp32', 'bf16' or 'fp16' (the weights stay float32). trust_code: run the user's
     function, and what a pickled checkpoint asks for. class_names, templates: of a zero-shot classifier
     (`models.zero_shot`). head: 'sigmoid' where every output is a label of its own. choose: picks among models of the
-    same weights where several architectures fit them; without it that is an error.
+    same weights where several architectures fit them; without it that is an error. say: told of what takes long.
     Returns the network in eval mode, without gradients, after one pass over a test image has shown that it answers.
     Raises ModelError for everything wrong with the checkpoint, UsageError for impossible options.
     """
@@ -89,7 +90,9 @@ def load(
     given = dict(kwargs or {})
     if overrides.img_size is not None and "img_size" in given:
         raise UsageError("The input size is given twice: --img-size and --model-kwargs img_size.", "Leave one out.")
-    request = Request(arch, given, overrides, allow_download, trust_code, class_names, templates)
+    request = Request(
+        arch, given, overrides, allow_download, trust_code, class_names, templates, target, say or (lambda _: None)
+    )
     source, name = source_of(spec)
     draft = source(name, request)
     place = _Place(target, resolve_precision(precision, target), head)

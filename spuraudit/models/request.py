@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from spuraudit.errors import ModelError, UsageError
 from spuraudit.models.preprocess import NO_OVERRIDES, PreprocessOverrides, input_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Protocol
 
     from torch import nn
@@ -23,12 +25,16 @@ if TYPE_CHECKING:
         def __call__(self, name: str, request: Request) -> Draft: ...
 
 
+def _silent(text: str) -> None:
+    del text
+
+
 @dataclass(frozen=True)
 class Request:
     """What the user said of a model besides naming it.
 
     arch, kwargs: of the network. trust_code: whether code of the user's may be run. class_names, templates: of a
-    zero-shot classifier, as typed.
+    zero-shot classifier, as typed. device: where the network will run. say: told of what takes long.
     """
 
     arch: str | None = None
@@ -38,6 +44,8 @@ class Request:
     trust_code: bool = False
     class_names: tuple[str, ...] | None = None
     templates: str | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    say: Callable[[str], None] = _silent
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from spuraudit.models.request import Request
     from spuraudit.models.zero_shot import Prompts
 
     Tokenizer = Callable[[list[str]], Tensor]
 
 _NAME = "head"
 _BATCH = 256
+#: More prompts than this take long enough on a CPU to say so.
+_MANY = 2000
 
 
 def cache_folder() -> Path | None:
@@ -48,11 +51,14 @@ def cache_folder() -> Path | None:
         return None
 
 
-def text_head(text: Any, arch: str, config: Mapping[str, Any], tokenizer: Tokenizer, prompts: Prompts) -> Tensor:
+def text_head(
+    text: Any, arch: str, config: Mapping[str, Any], tokenizer: Tokenizer, prompts: Prompts, request: Request
+) -> Tensor:
     """(D, K) float32, the unit vectors of the classes: from disk, else computed and then kept.
 
-    text: a model of open_clip without its image tower. arch, config: its architecture there. The key holds all that
-    the numbers depend on. A damaged file is computed again; a folder that cannot be written to is no error.
+    text: a model of open_clip without its image tower. arch, config: its architecture there. request: its device
+    computes, and it is told where that takes long. The key holds all that the numbers depend on but the kind of
+    device. A damaged file is computed again; a folder that cannot be written to is no error.
     Raises ModelError where the tokenizer cannot tell two names apart.
     """
     parts = {
@@ -66,11 +72,11 @@ def text_head(text: Any, arch: str, config: Mapping[str, Any], tokenizer: Tokeni
     }
     folder = cache_folder()
     if folder is None:
-        return _computed(text, arch, tokenizer, prompts)
+        return _computed(text, arch, tokenizer, prompts, request)
     path = folder / f"{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()}.safetensors"
     head = _read(path, len(prompts.class_names))
     if head is None:
-        head = _computed(text, arch, tokenizer, prompts)
+        head = _computed(text, arch, tokenizer, prompts, request)
         with suppress(RunError):
             write_bytes(path, save({_NAME: head}, metadata={"sha256": _sha256(head)}))
     return head
@@ -92,20 +98,23 @@ def _sha256(head: Tensor) -> str:
     return hashlib.sha256(head.contiguous().numpy().tobytes()).hexdigest()
 
 
-def _computed(text: Any, arch: str, tokenizer: Tokenizer, prompts: Prompts) -> Tensor:
-    """Mean over templates of unit vectors, made unit again; sums in float64."""
+def _computed(text: Any, arch: str, tokenizer: Tokenizer, prompts: Prompts, request: Request) -> Tensor:
+    """Mean over templates of unit vectors, made unit again; sums in float64 on the CPU."""
     tokens, templates = tokenizer(prompts.texts), len(prompts.templates)
     _refuse_same(tokens[::templates], arch, prompts.class_names)
+    if len(tokens) > _MANY:
+        request.say(f"Encoding {len(tokens):,} prompts of {arch} on {request.device}; the result is kept on disk.")
+    text = text.to(request.device)
     ends = _ends(text, tokens)
     lengths = torch.full((len(tokens),), tokens.shape[1]) if ends is None else ends
     total: Tensor | None = None
     with torch.no_grad():
         for chosen in torch.split(torch.argsort(lengths, stable=True), _BATCH):
-            some = tokens[chosen]
+            some = tokens[chosen].to(request.device)
             if ends is None:
-                embedded = text.encode_text(some, normalize=True).double()
+                embedded = text.encode_text(some, normalize=True).cpu().double()
             else:
-                embedded = _encode_cut(text, some[:, : int(lengths[chosen].max())]).double()
+                embedded = _encode_cut(text, some[:, : int(lengths[chosen].max())]).cpu().double()
             if total is None:
                 total = embedded.new_zeros(len(prompts.class_names), embedded.shape[1])
             total.index_add_(0, chosen // templates, embedded)

@@ -50,7 +50,7 @@ def test_a_normalisation_shares_the_network_and_leaves_the_model_alone() -> None
 def test_the_flags_of_a_normalisation_are_understood_by_the_command_line() -> None:
     for other in normalisations(as_model(nn.Sequential(nn.Flatten(), nn.Linear(12, 10)), 2)):
         _, mean, _, std = other.flags.split()
-        given = overrides(mean, std, None, None, None)
+        given = overrides(mean, std, None, None, None, None)
         assert given.mean == pytest.approx(other.model.record.preprocess.mean, abs=1e-8)
         assert given.std == pytest.approx(other.model.record.preprocess.std, abs=1e-8)
 

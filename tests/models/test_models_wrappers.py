@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -245,3 +246,14 @@ def test_trusted_code_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monk
 def test_scores_and_paths_beside_the_weights_need_no_trust(network: nn.Module, tmp_path: Path) -> None:
     plain = {"best": np.float64(0.93), "top1": np.float32(0.9), "dir": Path("runs/1"), "seen": np.int64(3)}
     assert answers_like(load(saved(tmp_path, {"state_dict": network.state_dict(), **plain}), device="cpu"), network)
+
+
+def test_scores_that_numpy_1_wrote(network: nn.Module, tmp_path: Path) -> None:
+    path = Path(saved(tmp_path, {"state_dict": network.state_dict(), "best": np.float64(0.93)}))
+    older = tmp_path / "older.pt"
+    with zipfile.ZipFile(path) as content, zipfile.ZipFile(older, "w") as rewritten:
+        for name in content.namelist():
+            # the opcode for a global is text, so that another length needs no other change
+            rewritten.writestr(name, content.read(name).replace(b"cnumpy._core.", b"cnumpy.core."))
+    assert b"cnumpy.core.multiarray" in older.read_bytes()
+    assert answers_like(load(str(older), device="cpu"), network)
