@@ -43,9 +43,9 @@ REAL: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: 224 and 160 pixels, convolutions and attention; random weights.
 RANDOM = ("mobilenetv3_small_050", "test_resnet", "test_vit", "test_efficientnet")
-QUICK = ["--limit", "6", "--trials", "2", "--swap-trials", "1"]
+QUICK = ["--limit", "3", "--trials", "2", "--swap-trials", "1"]
 #: A shard holds 64 photos at most.
-TWO_SHARDS = ["--limit", "66", "--audits", "noise", "--trials", "1", "-m", "v2", "-m", "v2-tf", "-m", "test_vit"]
+TWO_SHARDS = ["--limit", "66", "--audits", "noise", "--trials", "1", "-m", "v2", "-m", "mobilenetv3_small_050"]
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
@@ -92,7 +92,7 @@ def parts(folder: Path) -> dict[str, bytes]:
 def measured(run: Path) -> dict[str, Any]:
     """What the record of a run says, less when and how."""
     record = json.loads((run / "scan.json").read_bytes())
-    return {key: record[key] for key in ("measurements", "findings", "observations", "exclusions", "notices")}
+    return {key: record[key] for key in ("measurements", "findings", "observations", "exclusions", "warnings")}
 
 
 def all_measured(zoo: Path) -> dict[str, dict[str, Any]]:
@@ -124,8 +124,8 @@ def test_every_model_is_evaluated(reference: Path) -> None:
     with (reference / "zoo.csv").open(newline="", encoding="utf-8") as file:
         clean = {row["id"]: float(row["clean"]) for row in csv.DictReader(file)}
     assert set(clean) == {*REAL, *RANDOM}
-    # Six photos, of which a network of a thousand outputs that has learnt nothing hits none.
-    assert all(clean[id_] >= 5 / 6 - 1e-9 for id_ in REAL)
+    # Three photos, of which a network of a thousand outputs that has learnt nothing hits none.
+    assert all(clean[id_] >= 2 / 3 - 1e-9 for id_ in REAL)
     assert all(clean[id_] == 0 for id_ in RANDOM)
 
 
@@ -152,7 +152,7 @@ def test_killed_within_a_pass_and_resumed(folder: Path, data: list[str]) -> None
     assert main([*command, "-o", "within"]) == 0
     assert {name: (folder / "within" / name).stat().st_mtime_ns for name in written} == written
     assert parts(folder / "within") == parts(folder / "shards")
-    assert len(parts(folder / "shards")) == 2 * 3
+    assert len(parts(folder / "shards")) == 2 * 2
     assert all_measured(folder / "within") == all_measured(folder / "shards")
 
 

@@ -49,7 +49,7 @@ def info(
     from spuraudit.cli.outcome import describe_model
     from spuraudit.cli.scan_options import key_values, overrides
     from spuraudit.errors import NotEvaluatedError
-    from spuraudit.models.hub import would_fetch
+    from spuraudit.models.hub import way_out, would_fetch
 
     if not allow_download:
         missing = would_fetch(model)
@@ -57,7 +57,7 @@ def info(
             for fetch in missing:
                 licence = f", licence {fetch.licence}" if fetch.licence else ""
                 typer.echo(f"Fetch  {fetch.what} from {fetch.where} ({fetch.size}{licence})")
-            raise NotEvaluatedError(f"The weights of {model} are not here.", "Fetch them with --allow-download.")
+            raise NotEvaluatedError(f"The weights of {model} are not here.", way_out("give a checkpoint file"))
     loaded = ModelOptions(
         arch=arch,
         kwargs=key_values(model_kwargs or []),
@@ -68,7 +68,7 @@ def info(
         trust_code=trust_code,
         allow_download=allow_download,
         device=device,
-    ).load(model)
+    ).load(model, say=lambda text: typer.echo(text, err=True))
     for line in (*describe_model(loaded.record), *_inside(loaded)):
         typer.echo(line)
 
@@ -96,3 +96,5 @@ def _inside(model: Model) -> Iterator[str]:
         yield f"Grid   {feature_grid(model).describe()}"
     except SpurauditError as error:
         yield f"Grid   {error.message}"
+    except RuntimeError as error:  # of torch: a layer that overwrites what its gradient needs
+        yield f"Grid   Not found, since the network cannot be differentiated: {str(error).partition('. ')[0]}."

@@ -165,8 +165,8 @@ def _read_torch(path: Path, trust_code: bool) -> tuple[Any, bool]:
             return _read_with_code(path), True
         raise ModelError(
             f"{path} holds pickled code ({needed.group(1)}), not weights alone; reading it would run that code.",
-            "If you trust the file, convert it to a state dict first (for a dict take the entry that holds the network,"
-            " such as content['model']):\n"
+            "If you trust the file, add --trust-code, or convert it to a state dict first (of a dict take the entry "
+            "that holds the network, such as content['model']):\n"
             f"  import torch; content = torch.load({path.name!r}, map_location='cpu', weights_only=False)\n"
             f"  torch.save(content.state_dict(), {path.stem + '.weights.pt'!r})",
         ) from error

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _SIZE = 224
 # What a cfg may leave out, and what then holds (timm.data.resolve_data_config).
 _USUAL = {"input_size": (3, _SIZE, _SIZE), "interpolation": "bicubic", "crop_pct": 0.875}
+_USUALLY = "usual value"
 _FLAG_OF = {"input_size": "img_size"}
 
 
@@ -70,6 +71,11 @@ def draft_from_code(name: str, request: Request) -> Draft:
     if request.arch is not None:
         raise UsageError(f"{name} builds its own network; --arch {request.arch} has no meaning.", "Leave --arch out.")
     refuse_text_options(request)
+    if name.rpartition(":")[0] == "torchvision":
+        raise ModelError(
+            f"{name} names an architecture, and no weights.",
+            f"Give the checkpoint file, with --arch {name} where its weights do not tell.",
+        )
     if not request.trust_code:
         raise ModelError(
             f"{name}: building this model runs the code of {name.rpartition(':')[0]}, which may do anything.",
@@ -83,7 +89,7 @@ def draft_from_code(name: str, request: Request) -> Draft:
     notes = [f"Built by {function} in {built.file.name}, sha256 {_sha256(built.file)}."]
     usual = _not_stated(built, request, name)
     if usual:
-        notes.append(f"Stated nowhere, so the usual values hold: {', '.join(usual)}.")
+        notes.append(f"Stated nowhere, so the usual values hold: {', '.join(usual.values())}.")
     asked = asked_size(request)
     preprocess = resolve(
         built.cfg,
@@ -92,6 +98,8 @@ def draft_from_code(name: str, request: Request) -> Draft:
         built_for=asked.size if asked else None,
         built_for_origin=asked.origin if asked else "",
     )
+    taken = {_FLAG_OF.get(key, key): _USUALLY for key in usual}
+    preprocess = preprocess.model_copy(update={"origin": {**preprocess.origin, **taken}})
     label = f"{Path(place).name if place.endswith('.py') else place}:{function}"
     identity = {
         "name": label,
@@ -104,8 +112,8 @@ def draft_from_code(name: str, request: Request) -> Draft:
     return Draft(built.network, preprocess, identity, tuple(notes))
 
 
-def _not_stated(built: _Built, request: Request, name: str) -> list[str]:
-    """The values taken for granted, as `name value`. Raises UsageError where mean or std would be among them."""
+def _not_stated(built: _Built, request: Request, name: str) -> dict[str, str]:
+    """Key of a cfg -> a value taken for granted, as `name value`. Raises UsageError where mean or std would be one."""
     given = request.overrides.given()
     lacking = [one for one in ("mean", "std") if built.cfg.get(one) is None and one not in given]
     if lacking:
@@ -116,11 +124,11 @@ def _not_stated(built: _Built, request: Request, name: str) -> list[str]:
             "(network, dict(mean=..., std=...)) from the function.",
         )
     sized = asked_size(request) is not None
-    return [
-        f"input size {_SIZE} (--img-size)" if key == "input_size" else f"{key} {value}"
+    return {
+        key: f"input size {_SIZE} (--img-size)" if key == "input_size" else f"{key} {value}"
         for key, value in _USUAL.items()
         if built.cfg.get(key) is None and _FLAG_OF.get(key, key) not in given and not (key == "input_size" and sized)
-    ]
+    }
 
 
 def _built(place: str, function: str, request: Request) -> _Built:

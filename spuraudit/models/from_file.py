@@ -17,6 +17,7 @@ from spuraudit.models.preprocess import input_size, resolve
 from spuraudit.models.recognise import outputs_in, recognise
 from spuraudit.models.request import AskedSize, Draft, asked_size
 from spuraudit.models.weights import WeightsMismatchError, fit
+from spuraudit.models.zero_shot import refuse_text_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +78,7 @@ def _draft(known: Recognised, checkpoint: Checkpoint, path: Path, request: Reque
 
         draft = draft_of_clip(arch, known.tensors, request, identity)
         return replace(draft, notes=(*notes, *draft.notes))
+    refuse_text_options(request)
     asked = _asked_size(kwargs, checkpoint, request)
     network, kwargs, found = _Building(arch, cfg, checkpoint.file, asked).network(kwargs, known.tensors)
     preprocess = resolve(

@@ -140,7 +140,7 @@ def _draft_of_tag(arch: str, tag: str, config: Mapping[str, Any], request: Reque
         identity["arch_origin"] = "name; QuickGELU as the weights were trained"
     identity["name"] = f"{arch}.{tag}"
     clip = Clip(arch, config, published, tuple(notes))
-    return draft_of_settled(clip, read_checkpoint(path).tensors, request, identity)
+    return draft_of_settled(clip, read_checkpoint(path, trust_code=request.trust_code).tensors, request, identity)
 
 
 def _weights(spec: str, arch: str, published: Mapping[str, Any], allowed: bool, notes: list[str]) -> Path:

@@ -85,7 +85,7 @@ def draft_from_adapter(entry: ZooEntry, request: Request) -> Draft:
     _refuse_other_networks(entry, request)
     refuse_text_options(request)
     files = {role: find(name, entry) for role, name in entry.adapter.files.items()}
-    adapted = BUILDERS[entry.adapter.kind](entry.adapter.arch, files)
+    adapted = BUILDERS[entry.adapter.kind](entry.adapter.arch, files, request.trust_code)
     _, asked = request_of(entry, request)
     size = asked_size(asked)
     native = tuple(adapted.cfg["input_size"][1:])

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from spuraudit.models.request import Request
 
 _SETS = ("openai", "simple", "eight")
+#: So many class names are written down; a checksum stands for all.
+_LISTED = 5
 _EIGHT_NOTE = (
     "Templates 'eight': the CoRM paper averages eight template captions per class and does not say which. These are "
     "open_clip's seven simple ones and 'a photo of a {}.'; the paper's numbers may rest on others."
@@ -94,7 +96,7 @@ def prompts_of(request: Request) -> Prompts:
     names = imagenet if request.class_names is None else request.class_names
     if names != imagenet:
         _check_names(names)
-    origin = "open_clip's names of ImageNet's classes" if names == imagenet else "--classnames"
+    origin = "open_clip's names of ImageNet's classes" if names == imagenet else _listing(names)
     templates_origin, templates = read_templates(request.templates or "openai")
     return Prompts(names, origin, templates, templates_origin)
 
@@ -151,6 +153,11 @@ def read_templates(text: str) -> tuple[str, tuple[str, ...]]:
                 "For example: a photo of a {}.",
             )
     return path.name, lines
+
+
+def _listing(names: Sequence[str]) -> str:
+    """The first of them, and how many there are: whether they were typed or are a dataset's, these are the names."""
+    return f"{', '.join(names[:_LISTED])}{f', ... ({len(names)})' if len(names) > _LISTED else ''}"
 
 
 def _imagenet() -> tuple[str, ...]:

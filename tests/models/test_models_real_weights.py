@@ -1,20 +1,34 @@
-"""The real checkpoints beside the checkout: each loads as its README says."""
+"""The real checkpoints beside the checkout: each loads as its README says, and answers the butterflies as stated.
+
+Figures of the second part: ../shared/data/README.md, 1.1, where other code measured them on 227 photos. How they compare
+in all settings: docs/design/real-weights.md.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from spuraudit.data import open_dataset
 from spuraudit.errors import ModelError
 from spuraudit.models import Model, PreprocessOverrides, load
 from spuraudit.models.mc_dropout import draw_masks, mc_logits, prepare
+from spuraudit.record.settings import ScanSettings
+from spuraudit.runs.clean import clean_answers
+from spuraudit.runs.judging import chooser
+from spuraudit.runs.prepare import Machine, Scan, prepare_scan
+from spuraudit.runs.progress import Silent
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "weights"
 HALF = PreprocessOverrides(mean=(0.5,), std=(0.5,))
+IMAGENET = PreprocessOverrides(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 NOTHING = PreprocessOverrides()
+SAME = {"pad_type": "same"}
+NARROW = {"channel_multiplier": 0.75, **SAME}
 
 # file -> --arch, --model-kwargs, overrides, parameters, mean, start of the sha256
 FILES = {
@@ -126,3 +140,98 @@ def test_dropout_leaves_batch_norm_alone(file: str, models: dict[str, Model], pi
     assert torch.equal(clean, model.logits(pixels))
     # the passes scatter around the deterministic answer
     assert float((logits.mean(dim=0) - clean).abs().mean()) < float(logits.std(dim=0).mean())
+
+
+# --- without --arch --------------------------------------------------------------------------------------------------
+
+BY_SHAPES = "identified by names and shapes of the weights"
+IDENTIFIED = {
+    "mobilenetv2_100.pt": ("mobilenetv2_100", BY_SHAPES),
+    "mobilenetv2_100.tf_same.pt": ("mobilenetv2_100", BY_SHAPES),
+    "mobilenetv1_100.pt": ("mobilenetv1_100", BY_SHAPES),
+    "mobilenetv1_100.module_prefix.pth.tar": (
+        "mobilenetv1_100",
+        "checkpoint, with pad_type=same from the checkpoint",
+    ),
+    "mobileone_s0.pt": ("mobileone_s0", BY_SHAPES),
+    "mobileone_s0.fused.safetensors": ("mobileone_s0", "checkpoint"),
+}
+
+
+@pytest.mark.parametrize("file", IDENTIFIED)
+def test_the_architecture_is_found(file: str, models: dict[str, Model], pixels: Tensor) -> None:
+    """With the file's arguments said, it is also the very function that the named architecture gives."""
+    _, kwargs, overrides, *_ = FILES[file]
+    model = load(str(WEIGHTS / file), kwargs=kwargs, overrides=overrides, device="cpu")
+    assert (model.record.arch, model.record.arch_origin) == IDENTIFIED[file]
+    assert torch.equal(model.logits(pixels), models[file].logits(pixels))
+
+
+def test_a_fused_file_without_metadata_is_found_too(models: dict[str, Model], pixels: Tensor, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_file(load_file(WEIGHTS / "mobileone_s0.fused.safetensors"), tmp_path / "bare.safetensors")
+    bare = load(str(tmp_path / "bare.safetensors"), device="cpu")
+    assert (bare.record.arch, bare.record.arch_origin) == ("mobileone_s0", BY_SHAPES)
+    assert torch.equal(bare.logits(pixels), models["mobileone_s0.fused.safetensors"].logits(pixels))
+
+
+def test_weights_of_a_width_that_no_name_stands_for_are_refused_by_family() -> None:
+    """The only one of the files that has to be named: a width of 0.75 is no architecture of timm's."""
+    with pytest.raises(ModelError, match="Their names are those of mobilenet_edgetpu_100, their shapes are not") as caught:
+        load(str(WEIGHTS / "mobilenet_edgetpu_100.w075.pt"), device="cpu")
+    assert "--arch mobilenet_edgetpu_100" in (caught.value.hint or "")
+
+
+# --- the butterflies -------------------------------------------------------------------------------------------------
+
+
+def butterflies(
+    shared: Path, file: str, kwargs: dict[str, Any], overrides: PreprocessOverrides, arch: str | None = None
+) -> Scan:
+    """Prepared as `spuraudit scan FILE` does: identified, probed, its preprocessing questioned."""
+    root = Path(__file__).resolve().parents[2]
+    dataset = open_dataset(str(root / "examples/butterflies"), data_dir=shared / "data/leeds_butterfly_256")
+    settings, machine = ScanSettings(audits=("noise",), trials=1), Machine(64, 2)
+    choose = chooser(dataset, settings, machine)
+    model = load(
+        str(WEIGHTS / file), arch=arch, kwargs=kwargs, overrides=overrides, device="cpu", choose=choose
+    )
+    return prepare_scan(model, dataset, settings, machine)
+
+
+def right_per_class(scan: Scan) -> dict[str, int]:
+    answers = clean_answers(scan, scan.cohort.rows, "clean", Silent())
+    assert len(answers.labels) == 227
+    return {
+        name: int(answers.right[answers.labels == number].sum()) for number, name in enumerate(scan.cohort.class_names)
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "kwargs", "overrides", "monarch", "cabbage", "admiral"),
+    [
+        ("mobilenetv2_100.pt", {}, NOTHING, 82, 54, 90),
+        ("mobilenetv2_100.tf_same.pt", SAME, HALF, 81, 53, 89),
+        ("mobilenetv1_100.pt", SAME, NOTHING, 82, 52, 89),
+        ("mobilenetv1_100.module_prefix.pth.tar", {}, NOTHING, 82, 52, 89),
+        ("mobileone_s0.pt", {}, NOTHING, 82, 55, 90),
+        ("mobileone_s0.fused.safetensors", {}, NOTHING, 82, 55, 90),
+        ("mobilenet_edgetpu_100.w075.pt", NARROW, HALF, 82, 53, 88),
+    ],
+)
+def test_the_stated_photos_are_right_and_nothing_is_questioned(
+    shared: Path,
+    file: str,
+    kwargs: dict[str, Any],
+    overrides: PreprocessOverrides,
+    monarch: int,
+    cabbage: int,
+    admiral: int,
+) -> None:
+    """Photo for photo per class: of 82, 55 and 90."""
+    arch = "mobilenet_edgetpu_100" if kwargs is NARROW else None
+    scan = butterflies(shared, file, kwargs, overrides, arch)
+    assert right_per_class(scan) == {"monarch": monarch, "cabbage butterfly": cabbage, "admiral": admiral}
+    assert scan.better is None

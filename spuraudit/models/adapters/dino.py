@@ -56,10 +56,10 @@ class LastBlocks(nn.Module):
         return self.head
 
 
-def build(arch: str, files: Mapping[str, Path]) -> Adapted:
+def build(arch: str, files: Mapping[str, Path], trust_code: bool = False) -> Adapted:
     """The network of `backbone` and `head`. Raises ModelError where one of them is another file."""
     timm_name, stem = _NETWORKS[arch]
-    backbone, head = read_checkpoint(files["backbone"]), read_checkpoint(files["head"])
+    backbone, head = (read_checkpoint(files[role], trust_code=trust_code) for role in ("backbone", "head"))
     is_vit = arch.startswith("vit")
     wide = create(timm_name, {"num_classes": 0})
     width = int(wide.num_features) * (_LAST_BLOCKS if is_vit else 1)  # type: ignore[arg-type]

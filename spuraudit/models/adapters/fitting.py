@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     class Build(Protocol):
         """The network of an architecture, from its files by role. Raises ModelError."""
 
-        def __call__(self, arch: str, files: Mapping[str, Path]) -> Adapted: ...
+        def __call__(self, arch: str, files: Mapping[str, Path], trust_code: bool = False) -> Adapted: ...
 
 
 @dataclass(frozen=True)

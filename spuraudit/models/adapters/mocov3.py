@@ -38,11 +38,11 @@ _CFG = authors_cfg("bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _SAME_TABLE = 1e-4
 
 
-def build(arch: str, files: Mapping[str, Path]) -> Adapted:
+def build(arch: str, files: Mapping[str, Path], trust_code: bool = False) -> Adapted:
     """The network of `file`. Raises ModelError where it is another file, or its position table is not the fixed one."""
     timm_name, kwargs, name = _NETWORKS[arch]
     expected = f"{name} of facebookresearch/moco-v3"
-    checkpoint = read_checkpoint(files["file"])
+    checkpoint = read_checkpoint(files["file"], trust_code=trust_code)
     if checkpoint.arch not in (None, arch):
         raise ModelError(
             f"{checkpoint.file} says of itself that it is a {checkpoint.arch!r}, not a {arch!r}.",

@@ -38,9 +38,9 @@ _CONVERTER_NOTE = (
 )
 
 
-def build(arch: str, files: Mapping[str, Path]) -> Adapted:
+def build(arch: str, files: Mapping[str, Path], trust_code: bool = False) -> Adapted:
     """The network of `file`. Raises ModelError where it holds something else. arch: there is one, resnet50_1x."""
-    checkpoint = read_checkpoint(files["file"])
+    checkpoint = read_checkpoint(files["file"], trust_code=trust_code)
     foreign = any("/" in name for name in checkpoint.tensors)
     tensors = _torchvision_names(checkpoint) if foreign else checkpoint.tensors
     outputs = tensors.get("fc.bias")
