@@ -38,11 +38,8 @@ class ModelOptions:
         """Errors as of `models.load`. dataset: whose class names a zero-shot classifier takes, where none are given."""
         from spuraudit.models import load
         from spuraudit.models.zero_shot import read_class_names
-        from spuraudit.runs.zoo_job import names_for
+        from spuraudit.runs.zoo_job import names_of
 
-        names = read_class_names(self.classnames) if self.classnames is not None else None
-        if names is None and dataset is not None:
-            names = names_for(spec, dataset)
         return load(
             spec,
             arch=self.arch,
@@ -52,8 +49,9 @@ class ModelOptions:
             precision=self.precision,
             allow_download=self.allow_download,
             trust_code=self.trust_code,
-            class_names=names,
+            class_names=read_class_names(self.classnames) if self.classnames is not None else None,
             templates=self.templates,
+            data_names=names_of(dataset) if dataset is not None else None,
             head=self.head,
             choose=choose,
             say=say,

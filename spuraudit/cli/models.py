@@ -84,10 +84,8 @@ def _inside(model: Model) -> Iterator[str]:
     record, geometry = model.record, model.record.preprocess.geometry
     shape = (2, 3, geometry.height, geometry.width)
     pixels = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(model.device)
-    yield f"Head   {record.head}, {record.num_classes} outputs"
-    if record.text_head is not None:
-        text = record.text_head
-        yield f"Text   class names: {text.class_names}; templates: {text.templates} ({text.prompts} per class)"
+    if record.head == "softmax":  # another one is described with the model
+        yield f"Head   softmax, {record.num_classes} outputs"
     try:
         yield f"Drop   {prepare(model, pixels).describe()}"
     except SpurauditError as error:
@@ -97,4 +95,4 @@ def _inside(model: Model) -> Iterator[str]:
     except SpurauditError as error:
         yield f"Grid   {error.message}"
     except RuntimeError as error:  # of torch: a layer that overwrites what its gradient needs
-        yield f"Grid   Not found, since the network cannot be differentiated: {str(error).partition('. ')[0]}."
+        yield f"Grid   Not found, since the network cannot be differentiated: {str(error).partition(': ')[0]}."

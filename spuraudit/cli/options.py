@@ -65,8 +65,9 @@ CropMode = Annotated[
     str | None,
     typer.Option(
         "--crop-mode",
-        metavar="center|squash|border",
-        help="What the resize keeps: the middle, all of it squashed, or all of it in a border.",
+        metavar="MODE",
+        help="What the resize keeps: center (the middle), squash (all of it, squashed) or border (all of it, in a "
+        "border).",
         rich_help_panel=MODEL,
     ),
 ]
@@ -82,24 +83,19 @@ Answers = Annotated[
 ]
 AllowDownload = Annotated[
     bool,
-    typer.Option(
-        "--allow-download/--no-allow-download", help="Fetch weights that are not here.", rich_help_panel=MODEL
-    ),
+    typer.Option("--allow-download", help="Fetch weights that are not here.", rich_help_panel=MODEL),
 ]
 AllowChance = Annotated[
     bool,
-    typer.Option(
-        "--allow-chance/--no-allow-chance",
-        help="Go on where clean accuracy is near chance.",
-        rich_help_panel=DATA,
-    ),
+    typer.Option("--allow-chance", help="Go on where clean accuracy is near chance.", rich_help_panel=DATA),
 ]
 Audits = Annotated[
     str | None,
     typer.Option(
         "--audits",
         metavar="NAMES",
-        help="Of noise,feature_drop,region_swap,patch_swap. Default: the first three; without masks patch_swap.",
+        help="Separated by commas: noise, feature_drop, region_swap, patch_swap. Default: the first three; without "
+        "masks patch_swap.",
         rich_help_panel=METHOD,
     ),
 ]
@@ -118,8 +114,8 @@ SpuriousRegion = Annotated[
     str | None,
     typer.Option(
         "--spurious-region",
-        metavar="complement|annotated",
-        help="complement: all but the dilated core; annotated: the spurious masks.",
+        metavar="REGION",
+        help="complement (all but the dilated core) or annotated (the spurious masks). Default: complement.",
         rich_help_panel=METHOD,
     ),
 ]
@@ -279,7 +275,8 @@ ClassNames = Annotated[
     typer.Option(
         "--classnames",
         metavar="imagenet|FILE",
-        help="Zero-shot CLIP: class names, one per line. Default: the dataset's, or ImageNet's where it maps to them.",
+        help="Zero-shot CLIP: class names, one per line. Default: ImageNet's, or those of a scanned dataset whose "
+        "classes name no outputs.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -287,17 +284,16 @@ Templates = Annotated[
     str | None,
     typer.Option(
         "--templates",
-        metavar="openai|simple|eight|FILE",
-        help="Zero-shot CLIP: prompts with {} for the class name. Default: openai (80).",
+        metavar="NAME|FILE",
+        help="Zero-shot CLIP: prompts with {} for the class name: openai (80), simple (7), eight (8) or a file. "
+        "Default: openai.",
         rich_help_panel=MODEL,
     ),
 ]
 TrustCode = Annotated[
     bool,
     typer.Option(
-        "--trust-code/--no-trust-code",
-        help="Run code: of MODULE:FUNCTION, and of pickled checkpoints.",
-        rich_help_panel=MODEL,
+        "--trust-code", help="Run code: of MODULE:FUNCTION, and of pickled checkpoints.", rich_help_panel=MODEL
     ),
 ]
 Against = Annotated[

@@ -24,6 +24,12 @@ _KEY_METRICS = (
     ("spurious_accuracy", "Spurious accuracy"),
     ("rcs", "RCS"),
     ("swap_gap", "Region-swap gap"),
+    ("mean_label_recall", "Label recall"),
+    ("core_mean_label_recall", "Core label recall"),
+    ("spurious_mean_label_recall", "Spurious label recall"),
+    ("mean_label_false_alarm", "Label false alarm"),
+    ("core_mean_label_false_alarm", "Core label false alarm"),
+    ("spurious_mean_label_false_alarm", "Spurious label false alarm"),
 )
 _SHOWN_FINDINGS = 8
 
@@ -46,8 +52,23 @@ def describe_model(model: ModelRecord) -> list[str]:
         f"Input  {geometry.width}x{geometry.height}{of('img_size')}, {geometry.interpolation}{of('interpolation')}, "
         f"crop {geometry.crop_pct:g} {geometry.crop_mode}{of('crop_pct')}, mean {triple(preprocess.mean)}{of('mean')}, "
         f"std {triple(preprocess.std)}{of('std')}",
+        *_head(model),
         *(f"Note   {note}" for note in model.notes),
     ]
+
+
+def _head(model: ModelRecord) -> list[str]:
+    """What is unusual about how outputs become answers."""
+    lines = []
+    if model.head != "softmax":
+        lines.append(f"Head   {model.head}: every output is a label of its own, given at a probability of 0.5 or more")
+    if model.text_head is not None:
+        text = model.text_head
+        lines.append(
+            f"Text   class names: {text.class_names}; templates: {text.templates}, {text.prompts} per class; "
+            f"sha256 {text.sha256[:12]}"
+        )
+    return lines
 
 
 def _large(number: int) -> str:
@@ -98,8 +119,13 @@ def print_summary(record: ScanRecord) -> None:
         console.print(_findings_table(suspects))
         if len(suspects) > _SHOWN_FINDINGS:
             console.print(f"... and {len(suspects) - _SHOWN_FINDINGS} more in the report.")
-    for notice in record.warnings:
-        console.print(f"{notice.code} {notice.text}", markup=False, highlight=False, soft_wrap=True)
+    for line in notices_lines(record):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def notices_lines(record: ScanRecord) -> list[str]:
+    """The notices of a scan, 'SPA006 With --mean ...', each a line."""
+    return [f"{notice.code} {notice.text}" for notice in record.warnings]
 
 
 def _suspects_line(record: ScanRecord) -> str:

@@ -83,7 +83,7 @@ def scan(
 ) -> None:
     """Audit a classifier on a masked dataset: observations, record, report, verdict.
 
-    Example: spuraudit scan model.pt --arch resnet50 --data my_dataset --rule 'rcs >= 0.2'
+    Example: spuraudit scan model.pt --data my_dataset --rule 'rcs >= 0.2'
 
     The same command again resumes an interrupted scan. Results go to a run folder under runs/; runs/last leads to it.
     """

@@ -214,7 +214,10 @@ def outputs(paths: list[Path]) -> tuple[Path | None, list[Path]]:
         raise UsageError(f"-o names two run folders: {folders[0]} and {folders[1]}.", "Give one, and files by suffix.")
     for folder in folders:
         if re.fullmatch(r"\.[a-z]{2,5}", folder.suffix.lower()) and not folder.is_dir():
-            raise UsageError(f"-o {folder}: unknown format {folder.suffix!r}.", f"Known: {', '.join(known)}.")
+            raise UsageError(
+                f"-o {folder}: unknown format {folder.suffix!r}.",
+                f"Known: {', '.join(known)}. A run folder's name must not end like a file.",
+            )
     return (folders[0] if folders else None), files
 
 

@@ -5,24 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import closing, nullcontext
-from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from spuraudit.cli import options
-from spuraudit.errors import UsageError, did_you_mean
+from spuraudit.cli.zoo_options import absolute, executor_of, items_of, share_of
+from spuraudit.errors import EXIT_NOT_EVALUATED, UsageError
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from spuraudit.record.zoo import ZooRecord
-    from spuraudit.record.zoo_file import Zoo
-    from spuraudit.runs.storage import Storage
-    from spuraudit.runs.zoo import Executor, Share
-    from spuraudit.runs.zoo_job import ZooItem, ZooJob
+    pass
 
 _ZOO, _MACHINES = "Models", "Machines"
 
@@ -89,6 +82,7 @@ def zoo(
         float | None,
         typer.Option(
             "--memory",
+            min=0.001,
             metavar="GB",
             help="For the weights of models that share a pass. Default: half of what is free.",
             rich_help_panel=options.COMPUTE,
@@ -97,7 +91,7 @@ def zoo(
     executor: Annotated[
         str,
         typer.Option(
-            "--executor", metavar="here|ray", help="ray: a cluster (spuraudit[ray]).", rich_help_panel=_MACHINES
+            "--executor", metavar="here|ray", help="ray: a cluster (pip install ray).", rich_help_panel=_MACHINES
         ),
     ] = "here",
     ray_address: Annotated[
@@ -138,7 +132,8 @@ def zoo(
         ),
     ] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Ask nothing; conclude from the shares' parts.", rich_help_panel=_MACHINES)
+        bool,
+        typer.Option("--merge", help="Conclude from the shares' parts.", rich_help_panel=_MACHINES),
     ] = False,
     output: Annotated[
         Path | None,
@@ -154,19 +149,21 @@ def zoo(
     The same command again resumes. Models that fail are reported and stop nobody; exit code 2 if none was evaluated.
     Parameters of the patch swap come from the configuration file.
     """
+    from spuraudit.cli.zoo_outcome import conclude, print_zoo
     from spuraudit.record.zoo_file import FILES_VARIABLE, load_zoo
 
     if zoo_files is not None:  # for whoever loads an entry, in other processes too
         os.environ[FILES_VARIABLE] = str(zoo_files.absolute())
     found = load_zoo(zoo_file, preset=preset)
     if listing:
-        _print_zoo(found)
+        print_zoo(found)
         raise typer.Exit
 
     from spuraudit.cli.progress import progress_for
     from spuraudit.cli.scan_options import audit_names, batch_images, configuration, given_or, settings
     from spuraudit.runs.allocator import keep_large_blocks
     from spuraudit.runs.prepare import Machine
+    from spuraudit.runs.storage import Storage
     from spuraudit.runs.zoo import ZooRun, run_zoo
     from spuraudit.runs.zoo_job import Loading, ZooJob
 
@@ -192,8 +189,8 @@ def zoo(
     data_spec = given_or(data, file.data if file else None, "--data DATA", "--data my_dataset")
     place = data_dir or (file.data_dir if file else None)
     job = ZooJob(
-        items=_items(found, group or [], models or [], preset),
-        data=_absolute(data_spec),
+        items=items_of(found, group or [], models or [], preset),
+        data=absolute(data_spec),
         folder=(output or Path("runs") / f"zoo-{re.sub(r'[^A-Za-z0-9._-]+', '_', Path(data_spec).name)}").absolute(),
         data_dir=place.absolute() if place else None,
         locations=tuple((name, str(Path(where).expanduser().absolute())) for name, where in file.locations.items())
@@ -205,175 +202,16 @@ def zoo(
         memory=int(memory * 1e9) if memory else None,
     )
     progress = progress_for(quiet)
-    shared = _storage(storage)
-    share = _share(shard, merge)
-    with _executor(executor, ray_address, ray_workers, gpus, shared, share) as work:
+    shared = Storage(storage) if storage is not None else None
+    share = share_of(shard, merge)
+    with executor_of(executor, ray_address, ray_workers, gpus, shared, share) as work:
         run = ZooRun(job, work, progress, shared, conclude_all=shard is None)
         record = run_zoo(run, zoo=found.file.name, source=found.source, argv=sys.argv[1:])
     if record is None:
+        for id_, reason in run.failed.items():
+            print(f"{id_}: not evaluated. {reason}", file=sys.stderr)
+        if run.failed:  # a scheduler must see it
+            raise typer.Exit(EXIT_NOT_EVALUATED)
         print(f"Share {shard} is answered. When all are: the same command with --merge.", file=sys.stderr)
         return
-    _conclude(record, job, quiet)
-
-
-def _items(found: Zoo, groups: list[str], models: list[str], preset: str | None) -> tuple[ZooItem, ...]:
-    """Entries of the zoo file, in its order, then everything else that was named."""
-    from spuraudit.runs.zoo_job import ZooItem
-
-    known = {entry.id for entry in found.entries}
-    others = [model for model in models if model not in known]
-    for other in others:
-        if ":" not in other and not Path(other).exists():
-            hint = did_you_mean(other, known) or "See spuraudit zoo --list, or give a file, timm:NAME, ..."
-            raise UsageError(f"{found.file.name} has no model {other!r}, and there is no such file.", hint)
-    ids = [model for model in models if model in known]
-    entries = found.select(groups, ids) if groups or ids or not others else ()
-    items = [
-        ZooItem(
-            entry.id,
-            entry.name,
-            f"zoo:{found.file.absolute()}#{entry.id}{f'@{preset}' if preset else ''}",
-            entry.group,
-            entry.class_map,
-            entry.licence,
-            entry.published,
-            entry.shown_spec,
-        )
-        for entry in entries
-    ]
-    taken = {item.id for item in items}
-    for other in others:
-        name = Path(other).name.removesuffix(".tar").rsplit(".", 1)[0] if Path(other).is_file() else other
-        own = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
-        # Files of one name in several folders are several models.
-        numbered = (f"{own}-{number}" for number in count(2))
-        free = next(id_ for id_ in chain([own], numbered) if id_ not in taken)
-        taken.add(free)
-        items.append(ZooItem(free, name if free == own else free, _absolute(other)))
-    return tuple(items)
-
-
-def _absolute(spec: str) -> str:
-    """A path from the root on, since other processes work elsewhere; anything else as it is."""
-    path = Path(spec).expanduser()
-    return str(path.absolute()) if path.exists() else spec
-
-
-def _share(shard: str | None, merge: bool) -> Share | None:
-    from spuraudit.runs.zoo import Share
-
-    if merge and shard is not None:
-        raise UsageError("--merge concludes, --shard answers a share.", "Give one of them.")
-    if merge:
-        return Share(0, 1)  # the share of nobody
-    if shard is None:
-        return None
-    found = re.fullmatch(r"(\d+)/(\d+)", shard)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise UsageError(f"--shard {shard!r}: expected I/N with I from 1 to N.", "For example --shard 1/16")
-    return Share(int(found[1]), int(found[2]))
-
-
-def _storage(url: str | None) -> Storage | None:
-    from spuraudit.runs.storage import Storage
-
-    return Storage(url) if url is not None else None
-
-
-def _executor(
-    name: str,
-    address: str | None,
-    workers: int | None,
-    gpus: float | None,
-    storage: Storage | None,
-    share: Share | None,
-) -> AbstractContextManager[Executor]:
-    from spuraudit.runs.zoo import Here
-
-    if name not in ("here", "ray"):
-        raise UsageError(f"--executor {name!r}: unknown.", "Use here or ray.")
-    if name == "ray":
-        if share is not None:
-            raise UsageError("Ray hands out the shards itself: --shard and --merge have no effect.", "Leave them out.")
-        from spuraudit.runs.zoo_ray import OnRay
-
-        return closing(OnRay(address, workers, gpus, storage=storage))
-    idle = {"--ray-address": address, "--ray-workers": workers, "--gpus-per-worker": gpus}
-    for flag, value in idle.items():
-        if value is not None:
-            raise UsageError(f"{flag} has no effect here.", "Add --executor ray, or leave it out.")
-    return nullcontext(Here(share))
-
-
-def _conclude(record: ZooRecord, job: ZooJob, quiet: bool) -> None:
-    """Write the report and the table; print the figures."""
-    from spuraudit.cli.stdout import printing
-    from spuraudit.record.folder import point_last, write_bytes
-    from spuraudit.report.output import write
-    from spuraudit.report.zoo_csv import features_csv_text, zoo_csv_text
-    from spuraudit.report.zoo_evidence import gather_zoo
-    from spuraudit.report.zoo_page import render_zoo_evidence
-
-    folder = job.folder
-    for model in record.models:  # first, since the page links to them
-        if model.run is not None:
-            write(folder / model.run, folder / model.run / "report.html", charts=False)
-    evidence = gather_zoo(folder)
-    write_bytes(folder / "zoo.csv", zoo_csv_text(evidence).encode())
-    write_bytes(folder / "features.csv", features_csv_text(evidence).encode())
-    write_bytes(folder / "zoo.html", render_zoo_evidence(evidence).encode())
-    if folder.parent.name == "runs":
-        point_last(folder)
-    if not quiet:
-        with printing():
-            _print_record(record, folder)
-    failed = sum(model.status == "failed" for model in record.models)
-    said = f"{len(record.models) - failed} of {len(record.models)} models evaluated"
-    print(f"{said}{f', {failed} failed (see above)' if failed else ''}. Report: {folder / 'zoo.html'}", file=sys.stderr)
-
-
-def _print_record(record: ZooRecord, folder: Path) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from spuraudit.record.folder import read_record
-
-    table = Table(box=SIMPLE, pad_edge=False)
-    for title in ("Model", "Group", "Clean", "Core", "Spurious", "RCS", "Published"):
-        table.add_column(title, justify="left" if title in ("Model", "Group") else "right")
-    for model in record.models:
-        if model.run is None:
-            continue
-        found = {m.metric: m for m in read_record(folder / model.run).measurements if not set(m.scope) - {"sigma"}}
-        values = [found[name].value if name in found else None for name in _COLUMNS]
-        shown = ["-" if value is None else f"{100 * value:.1f} %" for value in values[:3]]
-        rcs = values[3]
-        printed = model.published.rcs if model.published is not None else None
-        table.add_row(
-            Text(model.name),
-            Text(model.group or ""),
-            *shown,
-            "-" if rcs is None else f"{rcs:+.3f}",
-            "" if printed is None else f"{printed:+.3f}",
-        )
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
-
-
-_COLUMNS = ("clean_accuracy", "core_accuracy", "spurious_accuracy", "rcs")
-
-
-def _print_zoo(found: Zoo) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=SIMPLE, pad_edge=False)
-    for title in ("Id", "Model", "Group", "From", "Licence"):
-        table.add_column(title)
-    for entry in found.entries:
-        origin = entry.shown_spec if entry.adapter is None else ", ".join(entry.adapter.files.values())
-        table.add_row(entry.id, Text(entry.name), Text(entry.group or ""), Text(origin), Text(entry.licence or ""))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
+    conclude(record, job.folder, quiet)

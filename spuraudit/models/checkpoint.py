@@ -22,6 +22,7 @@ from torch import nn
 from torch.torch_version import TorchVersion
 
 from spuraudit.errors import ModelError
+from spuraudit.models.folder_files import CONFIG, OPEN_CLIP_CONFIG
 from spuraudit.models.preprocess import PreprocessOverrides
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 Value = str | int | float | bool | None
 
 SUFFIXES = (".pt", ".pth", ".ckpt", ".tar", ".bin", ".safetensors")
+_MODELS = (
+    f"Give a file ({', '.join(SUFFIXES)}); or timm:NAME, hf-hub:ORG/NAME, local-dir:FOLDER (with its config.json), "
+    "open_clip:ARCH,TAG, zoo:ENTRY or MODULE:FUNCTION."
+)
 
 # Averaged weights first, as in timm's own evaluation: published accuracies belong to them.
 _AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
@@ -105,8 +110,7 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> Checkpoint:
     or holds weights that are not finite.
     """
     if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise ModelError(f"The checkpoint {path} {what}.", f"Give a file ({', '.join(SUFFIXES)}) or timm:NAME.")
+        raise _no_file(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ModelError(
             f"{path}: unknown kind of checkpoint {path.suffix or 'without a suffix'!r}.",
@@ -141,6 +145,14 @@ def read_checkpoint(path: Path, *, trust_code: bool = False) -> Checkpoint:
         kwargs=_kwargs(described, arguments),
         preprocess=_preprocess(arguments, path),
     )
+
+
+def _no_file(path: Path) -> ModelError:
+    if not path.is_dir():
+        return ModelError(f"The checkpoint {path} does not exist.", _MODELS)
+    described = next((name for name in (CONFIG, OPEN_CLIP_CONFIG) if (path / name).is_file()), None)
+    hint = f"It holds {described}: write local-dir:{path}." if described else _MODELS
+    return ModelError(f"The checkpoint {path} is a folder, not a file.", hint)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:

@@ -10,13 +10,14 @@ import csv
 import io
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from spuraudit.errors import ConfigError, did_you_mean
 from spuraudit.record.yaml_lines import YamlDocument, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 _SHOWN = 5
@@ -215,6 +216,11 @@ def _listed(document: YamlDocument) -> list[tuple[str, int]]:
     return found
 
 
+def _nearest(own: str, lines: Mapping[str, int]) -> str:
+    near = get_close_matches(own, lines, n=1)
+    return f"did you mean {near[0]!r} (line {lines[near[0]]})?" if near else "nothing like it."
+
+
 def _matched(
     name: str, names: Sequence[tuple[str, int]], class_names: Sequence[str], num_outputs: int
 ) -> list[tuple[int, ...]]:
@@ -230,7 +236,8 @@ def _matched(
         places.setdefault(word, []).append(output)
     unmatched = [own for own in class_names if own not in places]
     if unmatched:
-        near = [f"{own!r}: {did_you_mean(own, places) or 'nothing like it.'}" for own in unmatched[:_SHOWN]]
+        lines = dict(reversed(names))  # of a name given twice, the first
+        near = [f"{own!r}: {_nearest(own, lines)}" for own in unmatched[:_SHOWN]]
         more = f" And {len(unmatched) - _SHOWN} more." if len(unmatched) > _SHOWN else ""
         raise ConfigError(
             f"{name}: {len(unmatched)} of {len(class_names)} classes of the dataset are not among the "

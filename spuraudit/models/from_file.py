@@ -49,7 +49,7 @@ def draft_of(checkpoint: Checkpoint, path: Path, request: Request) -> Draft:
     draft = _draft(known, checkpoint, path, request)
     if len(known.found) < 2:
         return draft
-    error = undecided(known.found, str(path))
+    error = undecided(known.found, str(path), checkpoint.arch)
     if len(known.found) > _MOST_RIVALS + 1:
         raise error
     return replace(draft, rivals=tuple(one.arch for one in known.found[1:]), undecided=error)

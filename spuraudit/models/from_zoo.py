@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from spuraudit.errors import ModelError, UsageError
 from spuraudit.models.adapters import BUILDERS
 from spuraudit.models.from_code import looks_like_code
+from spuraudit.models.hub import would_fetch
 from spuraudit.models.preprocess import PreprocessOverrides, resolve
 from spuraudit.models.request import Draft, Request, asked_size
 from spuraudit.models.weights import digest
@@ -19,6 +20,7 @@ from spuraudit.record.zoo_schema import is_path
 
 if TYPE_CHECKING:
     from spuraudit.models.adapters.fitting import Adapted
+    from spuraudit.models.hub import Fetch
     from spuraudit.record.zoo_file import ZooEntry
 
 #: The zoo file that `zoo:ENTRY` means, where it is not the shipped one.
@@ -32,11 +34,28 @@ def draft_from_zoo(name: str, request: Request) -> Draft:
     `ENTRY@PRESET` shows it images as a preset of the file says. What the user asked for wins over what the entry says.
     Raises what `load_zoo` and the entry's own source raise.
     """
+    return draft_of_entry(_entry_of(name), request)
+
+
+def zoo_fetches(name: str) -> list[Fetch]:
+    """What `zoo:name` would have fetched; nothing for files that the user brings. No request is made.
+
+    Raises ModelError where one of those is missing, and what `load_zoo` and `would_fetch` raise.
+    """
+    entry = _entry_of(name)
+    if entry.adapter is None:
+        return would_fetch(_found_spec(entry))
+    for file in entry.adapter.files.values():
+        find(file, entry)
+    return []
+
+
+def _entry_of(name: str) -> ZooEntry:
     file, separator, rest = name.rpartition("#")
     id, _, preset = rest.partition("@")
     named = file if separator else os.environ.get(ZOO_VARIABLE)
     zoo = load_zoo(Path(named).expanduser() if named else None, preset=preset or None)
-    return draft_of_entry(zoo.entry(id), request)
+    return zoo.entry(id)
 
 
 def draft_of_entry(entry: ZooEntry, request: Request) -> Draft:

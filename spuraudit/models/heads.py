@@ -126,8 +126,8 @@ def _find(answer: object) -> _Place:
         if _could_be(answer, 4) or _is_single(answer):
             return _Place("itself")
         raise ModelError(
-            f"The network answers with {_shown(answer)}, not with at least two logits per image (or one, of a binary "
-            "classifier).",
+            f"The network answers with a tensor of {_shown(answer)}, not with at least two logits per image (or one, "
+            "of a binary classifier).",
             "Only classifiers can be audited; check that the checkpoint has its classifier.",
         )
     how: Literal["key", "attribute", "item"]
@@ -155,7 +155,7 @@ def _only_candidate(answer: object, how: Literal["key", "attribute", "item"], pa
         key: part for key, part in tensors.items() if _could_be(part, 4)
     }
     what = f"a {type(answer).__name__}"
-    listed = ", ".join(f"{_called(how, key)} {_shown(part)}" for key, part in tensors.items())
+    listed = ", ".join(f"{_called(how, key)} of {_shown(part)}" for key, part in tensors.items())
     if not found:
         raise ModelError(
             f"The network answers with {what} in which nothing looks like logits, (images, classes)"
@@ -163,7 +163,7 @@ def _only_candidate(answer: object, how: Literal["key", "attribute", "item"], pa
             "Wrap the network in code of yours that returns its logits alone, or under the key 'logits'.",
         )
     if len({part.shape[1] for part in found.values()}) > 1:
-        could = " or ".join(f"{_called(how, key)} {_shown(part)}" for key, part in found.items())
+        could = " or ".join(f"{_called(how, key)} of {_shown(part)}" for key, part in found.items())
         raise ModelError(
             f"The network answers with {what}, and its logits could be {could}.",
             "Wrap the network in code of yours that returns its logits alone, or under the key 'logits'.",
@@ -240,4 +240,4 @@ def _called(how: str, key: object) -> str:
 
 def _shown(part: Tensor) -> str:
     shape = f"the shape {tuple(part.shape)}"
-    return shape if part.is_floating_point() else f"{shape} of {str(part.dtype).removeprefix('torch.')}"
+    return shape if part.is_floating_point() else f"{shape} and the type {str(part.dtype).removeprefix('torch.')}"

@@ -266,7 +266,8 @@ def would_fetch(spec: str) -> list[Fetch]:
     """What loading `spec` would have to fetch; empty where nothing is missing. No request is made.
 
     Sizes are estimates from the number of parameters; None where the cache does not tell the architecture.
-    Raises ModelError for an unknown architecture or tag, and for an impossible name of a repository.
+    Raises ModelError for an unknown architecture or tag, for an impossible name of a repository, and for a zoo entry
+    whose files the user has to bring and has not; UsageError for an unknown zoo entry.
     """
     word, _, name = spec.partition(":")
     if word == "timm" and name not in OWN:
@@ -280,4 +281,8 @@ def would_fetch(spec: str) -> list[Fetch]:
         from spuraudit.models.folder_clip import clip_fetches  # which needs this module
 
         return clip_fetches(name)
+    if word == "zoo":
+        from spuraudit.models.from_zoo import zoo_fetches  # as above
+
+        return zoo_fetches(name)
     return []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from spuraudit.errors import ModelError
+from spuraudit.errors import ModelError, did_you_mean
 from spuraudit.models.architectures import create, default_cfg, known_architectures, library_of
 from spuraudit.models.layouts import describe, names_key, shapes_of, weights_key
 
@@ -130,37 +130,52 @@ def known_by_name(tensors: Mapping[str, Tensor]) -> bool:
     return any(entry.names == names for entry in load_index().entries)
 
 
-def unknown(tensors: Mapping[str, Tensor], file: str) -> ModelError:
-    """What to say of a state dict that fits no architecture."""
+def unknown(tensors: Mapping[str, Tensor], file: str, stated: str | None = None) -> ModelError:
+    """What to say of a state dict that fits no architecture. stated: the file's own word for it, which is unknown."""
     index = load_index()
     names = names_key(shapes_of(tensors))
     alike = sorted((entry.arch for entry in index.entries if entry.names == names), key=_rank)
     if alike:
         return ModelError(
-            f"{file} does not say which architecture its weights belong to. Their names are those of {_some(alike)}, "
-            "their shapes are not: another width or input size.",
+            f"{_unsaid(file, stated)}. The names of its weights are those of {_some(alike)}, their shapes are not: "
+            "another width or input size.",
             f"Name it, such as --arch {alike[0]}, with what differs: --model-kwargs channel_multiplier=0.75, or "
-            "--img-size.",
+            f"--img-size.{_overruled(stated)}",
         )
     libraries = ", ".join(f"{library} {version}" for library, version in index.versions.items())
     return ModelError(
-        f"{file} does not say which architecture its weights belong to, and they are of none that is known "
-        f"({len(index.entries)} of {libraries}).",
-        "Name it with --arch, such as --arch resnet50; with --model-kwargs where it was built with arguments.",
+        f"{_unsaid(file, stated)}, and its weights are of none that is known ({len(index.entries)} of {libraries}).",
+        "Name it with --arch, such as --arch resnet50; with --model-kwargs where it was built with arguments."
+        + _overruled(stated),
     )
 
 
-def undecided(found: Sequence[Identified], file: str) -> ModelError:
-    """What to say where several fit that compute differently: each with the first difference."""
+def _unsaid(file: str, stated: str | None) -> str:
+    if stated is None:
+        return f"{file} does not say which architecture its weights belong to"
+    return f"{file}: Unknown architecture {stated!r} (checkpoint)"
+
+
+def _overruled(stated: str | None) -> str:
+    if stated is None:
+        return ""
+    near = did_you_mean(stated, known_architectures())
+    return f" --arch overrules what the file says. {near}".rstrip()
+
+
+def undecided(found: Sequence[Identified], file: str, stated: str | None = None) -> ModelError:
+    """What to say where several fit that compute differently: each with the first difference.
+
+    stated: the file's own word for its architecture, which is unknown.
+    """
     first = found[0].arch
     listed = [f"  {_some([first, *found[0].equal])}"]
     listed += [f"  {_some([one.arch, *one.equal])}: {_difference(first, one.arch)}" for one in found[1:_SHOWN]]
     if len(found) > _SHOWN:
         listed.append(f"  and {len(found) - _SHOWN} more kinds")
     return ModelError(
-        f"{file} does not say which architecture its weights belong to, and they fit several that compute "
-        "differently:\n" + "\n".join(listed),
-        f"Name it with --arch, such as --arch {first}.",
+        f"{_unsaid(file, stated)}, and its weights fit several that compute differently:\n" + "\n".join(listed),
+        f"Name it with --arch, such as --arch {first}.{_overruled(stated)}",
     )
 
 

@@ -67,6 +67,7 @@ def load(
     trust_code: bool = False,
     class_names: tuple[str, ...] | None = None,
     templates: str | None = None,
+    data_names: tuple[str, ...] | None = None,
     head: str | None = None,
     choose: Choose | None = None,
     say: Callable[[str], None] | None = None,
@@ -79,8 +80,9 @@ def load(
     fit several. kwargs: arguments of the constructor. device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'. precision: of
     matrix products and convolutions, 'fp32', 'bf16' or 'fp16' (the weights stay float32). trust_code: run the user's
     function, and what a pickled checkpoint asks for. class_names, templates: of a zero-shot classifier
-    (`models.zero_shot`). head: 'sigmoid' where every output is a label of its own. choose: picks among models of the
-    same weights where several architectures fit them; without it that is an error. say: told of what takes long.
+    (`models.zero_shot`); data_names: of the data's classes, where none are given. head: 'sigmoid' where every output
+    is a label of its own. choose: picks among models of the same weights where several architectures fit them; without
+    it that is an error. say: told of what takes long.
     Returns the network in eval mode, without gradients, after one pass over a test image has shown that it answers.
     Raises ModelError for everything wrong with the checkpoint, UsageError for impossible options.
     """
@@ -91,7 +93,16 @@ def load(
     if overrides.img_size is not None and "img_size" in given:
         raise UsageError("The input size is given twice: --img-size and --model-kwargs img_size.", "Leave one out.")
     request = Request(
-        arch, given, overrides, allow_download, trust_code, class_names, templates, target, say or (lambda _: None)
+        arch,
+        given,
+        overrides,
+        allow_download,
+        trust_code,
+        class_names,
+        templates,
+        data_names,
+        target,
+        say or (lambda _: None),
     )
     source, name = source_of(spec)
     draft = source(name, request)
@@ -152,7 +163,7 @@ def _first_answer(model: Model, ramp: Tensor) -> tuple[Model, Tensor]:
             logits = model.logits(ramp)
         else:
             logits = answer.float()
-    except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
+    except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError, LookupError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"{record.name} ({record.arch}) does not answer an image of {geometry.height}x{geometry.width} pixels: "

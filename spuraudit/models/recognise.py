@@ -54,12 +54,12 @@ class Recognised:
 
 
 def recognise(checkpoint: Checkpoint, path: Path, request: Request) -> Recognised:
-    """The user's word first, then the file's, then what the tensors fit. Raises ModelError."""
+    """The user's word first, then the file's where that is known, then what the tensors fit. Raises ModelError."""
     if request.arch is not None:
         other = checkpoint.arch if checkpoint.arch not in (None, request.arch) else None
         origin = "--arch" + (f" (the checkpoint says {other!r})" if other else "")
         return _named(request.arch, origin, checkpoint, path, request)
-    if checkpoint.arch is not None:
+    if checkpoint.arch is not None and _is_known(checkpoint.arch):
         return _stated(checkpoint.arch, checkpoint, path, request)
     return _identified(checkpoint, path, request)
 
@@ -74,7 +74,19 @@ def outputs_in(tensors: Mapping[str, Tensor], cfg: Mapping[str, Any]) -> int | N
     return None
 
 
+def _is_known(arch: str) -> bool:
+    if arch in torchvision_names():
+        return True
+    try:
+        default_cfg(arch)
+    except ModelError:
+        return False
+    return True
+
+
 def _identified(checkpoint: Checkpoint, path: Path, request: Request) -> Recognised:
+    """By names and shapes; what the file says of its architecture, if anything, is unknown."""
+
     def read(tensors: Mapping[str, Tensor]) -> Converted | None:
         found = fitting(tensors)
         if found:
@@ -88,11 +100,13 @@ def _identified(checkpoint: Checkpoint, path: Path, request: Request) -> Recogni
     inner = find(checkpoint.tensors, read, checkpoint.file)
     if inner is None:
         like_known = find(checkpoint.tensors, lambda tensors: tensors if known_by_name(tensors) else None, str(path))
-        raise unknown(like_known.tensors if like_known is not None else checkpoint.tensors, str(path))
+        tensors = like_known.tensors if like_known is not None else checkpoint.tensors
+        raise unknown(tensors, str(path), checkpoint.arch)
     first = inner.reading.found[0]
     known = Recognised(first.arch, first.origin, inner.reading.tensors, checkpoint.preprocess)
     known = replace(known, kwargs=inner.reading.kwargs, found=inner.reading.found)
-    return _completed(known, inner, checkpoint, (inner.reading.note, inner.reading.assumed))
+    said = f"The file says {checkpoint.arch!r}, which is unknown: identified instead." if checkpoint.arch else None
+    return _completed(known, inner, checkpoint, (said, inner.reading.note, inner.reading.assumed))
 
 
 def _usual_layers() -> list[str]:
@@ -139,7 +153,7 @@ def _named(arch: str, origin: str, checkpoint: Checkpoint, path: Path, request: 
 
 
 def _completed(
-    known: Recognised, inner: Inner[Converted], checkpoint: Checkpoint, notes: tuple[str, ...]
+    known: Recognised, inner: Inner[Converted], checkpoint: Checkpoint, notes: tuple[str | None, ...]
 ) -> Recognised:
     """With what was left out, and the normaliser among it."""
     said = (*notes_of(inner, list(checkpoint.tensors)), *(note for note in notes if note))

@@ -34,7 +34,8 @@ class Request:
     """What the user said of a model besides naming it.
 
     arch, kwargs: of the network. trust_code: whether code of the user's may be run. class_names, templates: of a
-    zero-shot classifier, as typed. device: where the network will run. say: told of what takes long.
+    zero-shot classifier, as typed; data_names: of the data's classes, where none are typed. device: where the network
+    will run. say: told of what takes long.
     """
 
     arch: str | None = None
@@ -44,6 +45,7 @@ class Request:
     trust_code: bool = False
     class_names: tuple[str, ...] | None = None
     templates: str | None = None
+    data_names: tuple[str, ...] | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     say: Callable[[str], None] = _silent
 

@@ -88,12 +88,13 @@ class Prompts:
 
 
 def prompts_of(request: Request) -> Prompts:
-    """Class names and templates as asked: ImageNet's names and OpenAI's 80 templates where nothing was said.
+    """Class names and templates as asked, else the data's names, else ImageNet's, in OpenAI's 80 templates.
 
     Raises UsageError for class names that cannot be a classifier's, and what `read_templates` raises.
     """
     imagenet = _imagenet()
-    names = imagenet if request.class_names is None else request.class_names
+    asked = request.data_names if request.class_names is None else request.class_names
+    names = imagenet if asked is None else asked
     if names != imagenet:
         _check_names(names)
     origin = "open_clip's names of ImageNet's classes" if names == imagenet else _listing(names)

@@ -17,6 +17,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -32,7 +33,7 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` so that `path` is whole or unchanged. Raises RunError where the disk is full or read-only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -46,6 +47,27 @@ def write_bytes(path: Path, content: bytes) -> None:
         if isinstance(error, OSError):
             raise _cannot_write(path, error) from error
         raise
+
+
+def claim(file: Path, content: bytes, another: RunError, foreign: RunError) -> None:
+    """Make a folder the one of a plan: write `file`, or see that it says the same already.
+
+    Several processes may claim a folder for the same plan at once. Raises `another` where the file says something
+    else, `foreign` where the folder holds other things and no such file.
+    """
+    folder = file.parent
+    others = folder.is_dir() and any(not _is_temporary(path) for path in folder.iterdir())
+    if file.is_file():  # after the look into the folder: what was not there then may be by now
+        if file.read_bytes() != content:
+            raise another
+        return
+    if others:
+        raise foreign
+    write_bytes(file, content)
+
+
+def _is_temporary(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -38,6 +38,9 @@ class ZooModel(Part):
     status: Literal["evaluated", "failed"]
     reason: str | None = Field(default=None, description="Why it failed, and the way out.")
     run: str | None = Field(default=None, description="Run folder inside the zoo's, with forward slashes.")
+    data_fingerprint: str | None = Field(
+        default=None, description="Of the data with the model's own class map, where it has one; else the zoo's."
+    )
     record_sha256: str | None = Field(default=None, description="Of the run folder's scan.json.")
 
 

@@ -86,10 +86,16 @@ def read_model(folder: Path, zoo: ZooRecord, model: ZooModel) -> ScanRecord:
     again = f"Delete {run} and run the same `spuraudit zoo` command again."
     if model.record_sha256 and sha256_of(run / "scan.json") != model.record_sha256:
         raise RunError(f"{run / 'scan.json'}: not the record that {RECORD} lists for model {model.id!r}.", again)
-    if record.data.fingerprint != zoo.data_fingerprint:
+    expected = fingerprint_of(zoo, model)
+    if record.data.fingerprint != expected:
         raise RunError(
             f"{run / 'scan.json'}: model {model.id!r} was measured on data {record.data.fingerprint[:12]}, the zoo on "
-            f"{zoo.data_fingerprint[:12]}.",
+            f"{expected[:12]}.",
             again,
         )
     return record
+
+
+def fingerprint_of(zoo: ZooRecord, model: ZooModel) -> str:
+    """Of the zoo's dataset under the model's class map: its own where it has one, else the zoo's."""
+    return zoo.data_fingerprint if model.data_fingerprint is None else model.data_fingerprint

@@ -28,7 +28,8 @@ def is_path(spec: str) -> bool:
     return _WORD.match(spec) is None
 
 
-def _folder_name(id: str) -> str:
+def check_id(id: str) -> str:
+    """An id that can name a folder anywhere. Raises ValueError."""
     if not _ID.fullmatch(id) or _DEVICES.fullmatch(id):
         raise ValueError(
             f"{id!r} cannot name a folder: letters, digits, '.', '_' and '-', at most 100, beginning with a letter or "
@@ -144,7 +145,7 @@ class FiguresKeys(Keys):
 class EntryKeys(Keys):
     """One model."""
 
-    id: Annotated[str, AfterValidator(_folder_name)]
+    id: Annotated[str, AfterValidator(check_id)]
     name: str | None = None
     group: str | None = None
     spec: str | None = None

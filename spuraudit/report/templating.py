@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from spuraudit.report.formats import count
 from spuraudit.resources import templates_dir
+
+_JOINTS = re.compile(r"(?<=[_./:])(?=\w)")
 
 
 @dataclass(frozen=True)
@@ -45,4 +49,10 @@ def environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.filters["count_of"] = count
+    made.filters["breaks"] = breaks
     return made
+
+
+def breaks(name: str) -> Markup:
+    """A name that a narrow column may break after `_`, `.`, `/` and `:`, and elsewhere only where it must."""
+    return Markup("<wbr>").join(_JOINTS.split(name))

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from spuraudit.record.zoo_folder import fingerprint_of
 from spuraudit.report.zoo_evidence import FIGURES
 from spuraudit.report.zoo_ranks import ranks
 
@@ -29,6 +30,7 @@ ZOO_COLUMNS = (
     "rank_core",
     "rank_gain",
     "definition",
+    "warnings",
     "precision",
     "spec",
     "licence",
@@ -60,7 +62,8 @@ FEATURE_COLUMNS = (
 def zoo_csv_text(evidence: ZooEvidence) -> str:
     """One row per model in the order of the zoo file; failed models carry their reason. CRLF line ends.
 
-    `_difference` is measured minus published; `rank_gain` is the rank by clean minus the rank by core accuracy.
+    `_difference` is measured minus published; `rank_gain` is the rank by clean minus the rank by core accuracy;
+    `warnings` holds the code and text of every notice, with " | " between them.
     """
     audited = {model.entry.id: model for model in evidence.audited}
     places = ranks(evidence)
@@ -69,7 +72,7 @@ def zoo_csv_text(evidence: ZooEvidence) -> str:
         row: dict[str, object] = {
             **{key: getattr(entry, key) for key in ("id", "name", "group", "status", "reason", "spec", "licence")},
             "data": evidence.zoo.data,
-            "data_fingerprint": evidence.zoo.data_fingerprint,
+            "data_fingerprint": fingerprint_of(evidence.zoo, entry),
         }
         for figure in FIGURES:
             row[f"{figure}_published"] = getattr(entry.published, figure) if entry.published else None
@@ -85,6 +88,7 @@ def zoo_csv_text(evidence: ZooEvidence) -> str:
 def _measured(evidence: ZooEvidence, model: AuditedModel) -> dict[str, object]:
     row: dict[str, object] = {
         "sigma": evidence.sigma,
+        "warnings": " | ".join(f"{notice.code} {notice.text}" for notice in model.record.warnings),
         "precision": model.record.model.precision,
         "model_sha256": model.record.model.sha256,
         "run": model.entry.run,

@@ -43,17 +43,17 @@ class Begun:
 
 
 def same_pictures(scan: Scan) -> tuple[object, ...]:
-    """Equal for scans that show the same pictures in the same order: they can share a pass.
+    """Equal for scans of one dataset that show the same pictures in the same order: they can share a pass.
 
-    Questions that depend on a model's answers are shared with nobody.
+    Questions that depend on a model's answers are shared with nobody: their keys are equal to no other.
     """
     geometry = scan.model.record.preprocess.geometry
     # The border of a photo is filled with the normalisation's mean.
     fill = scan.model.record.preprocess.mean if geometry.crop_mode == "border" else None
-    alone = id(scan) if any(isinstance(audit, StochasticAudit) for audit in scan.audits.values()) else None
+    alone = object() if any(isinstance(audit, StochasticAudit) for audit in scan.audits.values()) else None
     plan = scan.plan
-    facts = (plan.data_fingerprint, plan.split, plan.donor_split, plan.images_sha256, plan.audits)
-    return (*facts, plan.settings, geometry, fill, str(scan.model.device), scan.machine, alone)
+    facts = (plan.split, plan.donor_split, plan.images_sha256, plan.audits, plan.settings)
+    return (*facts, geometry, fill, str(scan.model.device), scan.machine, alone)
 
 
 def answer(
@@ -67,7 +67,7 @@ def answer(
     scan = begun[0].scan
     audits, machine = list(scan.audits.values()), scan.machine
     shards = [shard for shard in begun[0].shards if any(shard.number in one.todo for one in begun)]
-    members = [_Member(one, _asker(one.scan, progress)) for one in begun]
+    members = [_Member(one, _asker(one.scan, progress)) for one in begun if one.todo]
     wanted = ((row, donors_of(row, audits)) for shard in shards for row in shard.rows)
     title, unit = ("Scanning", "answers") if len(begun) == 1 else (f"Showing {len(begun)} models", "pictures")
     total = sum(shard.answers for shard in shards)
@@ -80,7 +80,7 @@ def answer(
                 asked = [member for member in members if shard.number in member.begun.todo]
                 for _ in shard.rows:
                     ask_image(items, asked, audits, progress.advance)
-                    if all(member.error for member in members):
+                    if all(member.error for member in members):  # nobody is left for the pictures to come
                         return _errors(members)
                 for member in asked:
                     part = member.write(shard)
@@ -126,7 +126,7 @@ class _Member:
         try:
             step()
         except Exception as error:
-            self.error = error
+            self.error = error.with_traceback(None)  # which would keep every tensor of the failed pass alive
 
 
 def donors_of(row: ImageRow, audits: Sequence[Audit]) -> list[str]:

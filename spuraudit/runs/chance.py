@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Images of the probe: enough to tell from chance, a few seconds of work.
 PROBE_IMAGES = 128
+_SHOWN = 3
 
 
 class ChanceCheck(NamedTuple):
@@ -67,13 +68,14 @@ def refuse_near_chance(
     none_given = "" if class_map.head == "softmax" else "an image without any label counts as wrong; "
     first = ", ".join(
         f"{name} = output {'/'.join(map(str, outputs))}"
-        for name, outputs in list(zip(names, class_map.outputs, strict=True))[:3]
+        for name, outputs in list(zip(names, class_map.outputs, strict=True))[:_SHOWN]
     )
+    more = ", ..." if len(names) > _SHOWN else ""
     raise NotEvaluatedError(
         f"Clean accuracy is near chance: {check.accuracy:.1%} on {check.n} images (95 % interval {check.low:.1%} to "
         f"{check.high:.1%}; {none_given}always giving one answer scores {check.chance:.1%}). Nothing that is measured "
         "on such a model means anything.",
-        f"{f'{better.text} ' if better else ''}Check the class order ({first}, ...), the preprocessing (mean "
+        f"{f'{better.text} ' if better else ''}Check the class order ({first}{more}), the preprocessing (mean "
         f"{_short(preprocess.mean)}, std "
         f"{_short(preprocess.std)}, {preprocess.geometry.interpolation}, crop {preprocess.geometry.crop_pct:g}) and "
         "--model-kwargs; with few images raise --limit. To scan all the same: --allow-chance.",

@@ -16,7 +16,7 @@ from spuraudit.audits.labels import label_summary
 from spuraudit.audits.noise import NoiseAudit, clean_summary
 from spuraudit.audits.rows import Rows
 from spuraudit.errors import RunError, SpurauditError
-from spuraudit.record.folder import remove_temporaries, to_json, write_bytes
+from spuraudit.record.folder import claim, remove_temporaries, to_json, write_bytes
 from spuraudit.record.observations import read_parts
 from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.answering import Begun, answer
@@ -91,6 +91,8 @@ def conclude(begun: Begun, argv: Sequence[str] = ()) -> ScanRecord:
     )
     record = assemble(scan, scan.plan, summaries, findings, execution)
     write_bytes(run / "scan.json", to_json(record))
+    for folder in (run, run / "observations"):  # of calls that were killed; everything is written now
+        remove_temporaries(folder)
     return record
 
 
@@ -115,20 +117,15 @@ def _as_begun(scan: Scan, run: Path) -> Scan:
 
 def _claim(run: Path, plan: Plan) -> None:
     """Write the plan, or see that the folder's plan is this one."""
-    file = run / "plan.json"
-    content = to_json(plan)
-    if file.is_file():
-        if file.read_bytes() == content:
-            return
-        raise RunError(
+    claim(
+        run / "plan.json",
+        to_json(plan),
+        RunError(
             f"{run}: holds a run of another plan (other model, data, settings or version of spuraudit).",
             "Choose another folder with -o, or delete this one.",
-        )
-    if run.is_dir():
-        remove_temporaries(run)
-        if any(run.iterdir()):
-            raise RunError(f"{run}: not empty, and not a run of spuraudit.", "Choose another folder with -o.")
-    write_bytes(file, content)
+        ),
+        RunError(f"{run}: not empty, and not a run of spuraudit.", "Choose another folder with -o."),
+    )
 
 
 def leave_nothing_half(begun: Begun) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from spuraudit.audits.base import Question
     from spuraudit.data.dataset import ImageRow
+    from spuraudit.models.dropout_plan import DropoutPlan
     from spuraudit.models.model import Model
     from spuraudit.runs.loader import Loaded
     from spuraudit.runs.prepare import Scan
@@ -38,6 +39,36 @@ if TYPE_CHECKING:
 _TRIES = 10
 #: Targets of the check that reduced precision finds the same cell.
 _CHECKED_TARGETS = 8
+
+
+class Sweep(NamedTuple):
+    """What preparing a patch swap has found out: plain values, for whoever answers part of the same scan elsewhere."""
+
+    survey: Survey | None
+    dropout: DropoutPlan
+    resolved: Resolved | None
+
+
+def sweep_of(scan: Scan) -> Sweep | None:
+    """Of a prepared scan; None without a patch swap."""
+    audit = scan.audits.get("patch_swap")
+    if not isinstance(audit, PatchSwapAudit) or scan.dropout is None:
+        return None
+    return Sweep(audit.pairing.survey, scan.dropout, scan.resolved)
+
+
+def with_sweep(scan: Scan, sweep: Sweep) -> Scan:
+    """An arranged scan, prepared by somebody else's findings: nothing is asked or measured again."""
+    audit = scan.audits["patch_swap"]
+    assert isinstance(audit, PatchSwapAudit)
+    audit = replace(audit, pairing=replace(audit.pairing, survey=sweep.survey))
+    scan = _with_dropout(scan, audit, sweep.dropout)
+    return scan if sweep.resolved is None else resolve(scan, sweep.resolved)
+
+
+def _with_dropout(scan: Scan, audit: PatchSwapAudit, dropout: DropoutPlan) -> Scan:
+    audit = replace(audit, dropout_note=dropout.describe(), notes=(dropout.describe_cost(),))
+    return replace(scan, dropout=dropout, audits={**scan.audits, "patch_swap": audit})
 
 
 def prepare_sweep(scan: Scan, progress: Progress) -> Scan:
@@ -61,8 +92,9 @@ def prepare_sweep(scan: Scan, progress: Progress) -> Scan:
         rows = scan.cohort.rows[:2] if len(scan.cohort.rows) > 1 else scan.cohort.rows * 2
         pixels = torch.stack([loaded.sample.pixels for loaded in loader.load((row, ()) for row in rows)])
     dropout = prepare(scan.model, pixels, rate=settings.dropout_rate, drop_path=settings.drop_path)
-    audit = replace(audit, dropout_note=dropout.describe(), notes=(dropout.describe_cost(),))
-    scan = replace(scan, dropout=dropout, audits={**scan.audits, "patch_swap": audit})
+    scan = _with_dropout(scan, audit, dropout)
+    audit = scan.audits["patch_swap"]
+    assert isinstance(audit, PatchSwapAudit)
     if scan.model.record.precision != "fp32":
         scan = _noted(scan, audit, _same_cell(scan, audit))
     return scan if settings.budget is None else _within_budget(scan, settings.budget, progress)

@@ -99,6 +99,11 @@ def without_folders(argument: str) -> str:
     return name + sign + Path(value).name
 
 
+def without_folders_in(text: str) -> str:
+    """The same of a message: of absolute paths the last part is left."""
+    return re.sub(r"(?<![\w/.])/(?:[^\s/:'\"]+/)+", "", text)
+
+
 def _data(scan: Scan, plan: Plan) -> DataRecord:
     dataset, rows = scan.dataset, scan.cohort.rows
     per_class = [0] * len(dataset.classes)

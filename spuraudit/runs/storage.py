@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from spuraudit.errors import RunError, UsageError
 from spuraudit.record.folder import write_bytes
@@ -21,7 +22,7 @@ class Storage:
     def put(self, file: Path, name: str) -> None:
         """Copy a local file there; a name that exists is whole. Raises RunError."""
         system, root = self._open()
-        target, temporary = f"{root}/{name}", f"{root}/{name}.{file.stat().st_ino}.tmp"
+        target, temporary = f"{root}/{name}", f"{root}/{name}.{uuid4().hex}.tmp"
         try:
             system.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             system.pipe_file(temporary, file.read_bytes())

@@ -7,36 +7,44 @@ those of a scan, and a run can be finished by any machine that sees the parts.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from spuraudit import __version__
 from spuraudit.data.fingerprint import fingerprint
-from spuraudit.errors import NotEvaluatedError, RunError
+from spuraudit.errors import DataError, NotEvaluatedError, RunError
 from spuraudit.record.base import Part
-from spuraudit.record.folder import sha256_of, to_json, write_bytes
+from spuraudit.record.folder import claim, sha256_of, to_json, write_bytes
 from spuraudit.record.scan import ToolRecord
 from spuraudit.record.settings import ScanSettings
 from spuraudit.record.zoo import ZooModel, ZooRecord
 from spuraudit.runs.answering import Begun, answer
 from spuraudit.runs.execute import begin, conclude
 from spuraudit.runs.progress import Progress, Silent
-from spuraudit.runs.recording import environment, without_folders
+from spuraudit.runs.recording import environment, without_folders, without_folders_in
 from spuraudit.runs.zoo_groups import prepare_group, reason_of, survey
-from spuraudit.runs.zoo_units import exchange
+from spuraudit.runs.zoo_units import exchange, part_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
     from typing import Protocol
 
     from spuraudit.data.dataset import Dataset
     from spuraudit.record.scan import ScanRecord
+    from spuraudit.runs.prepare import Scan
     from spuraudit.runs.storage import Storage
     from spuraudit.runs.zoo_job import ZooItem, ZooJob
 
     class Executor(Protocol):
         """Answers the shards of groups, here or elsewhere."""
+
+        @property
+        def beside(self) -> int:
+            """Processes that hold models at the same time and share this machine's memory."""
+            ...
 
         def submit(self, group: Group, progress: Progress) -> Iterable[Finished]:
             """Take a group; returns those that are finished by now."""
@@ -65,7 +73,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Share:
-    """Shards number, number + count, ...: what one of `count` independent calls answers. number: from 1."""
+    """Shards number, number + count, ...: what one of `count` independent calls answers. number: from 1; 0: none."""
 
     number: int
     count: int
@@ -76,17 +84,27 @@ class Share:
 
 
 class Here:
-    """Answers in this process, a group at a time. share: only so much of each; None: all."""
+    """Answers in this process, a group at a time.
 
-    def __init__(self, share: Share | None = None) -> None:
-        self._share = share
+    share: only so much of each; None: all. storage: where parts go too.
+    """
+
+    beside = 1
+
+    def __init__(self, share: Share | None = None, storage: Storage | None = None) -> None:
+        self._share, self._storage = share, storage
 
     def submit(self, group: Group, progress: Progress) -> Iterable[Finished]:
         """Answer the group now."""
         begun = {id_: self._mine(one) for id_, one in group.begun.items()}
-        ids = {one.run: id_ for id_, one in begun.items()}
-        errors = answer(list(begun.values()), progress) if any(one.todo for one in begun.values()) else {}
-        yield Finished(group, {ids[run]: reason_of(error) for run, error in errors.items()})
+        items = {group.begun[item.id].run: item for item in group.job.items}
+
+        def wrote(one: Begun, part: Path) -> None:
+            if self._storage is not None:
+                self._storage.put(part, part_name(items[one.run], part.name))
+
+        errors = answer(list(begun.values()), progress, wrote) if any(one.todo for one in begun.values()) else {}
+        yield Finished(group, {items[run].id: reason_of(error) for run, error in errors.items()})
 
     def drain(self, progress: Progress) -> Iterable[Finished]:
         """Nothing is left."""
@@ -128,18 +146,24 @@ class ZooRun:
 
         Raises RunError where the folder belongs to another zoo run, DataError at the first unreadable image.
         """
+        for name in _RESULTS:  # of an earlier call: its models may be others
+            (self.job.folder / name).unlink(missing_ok=True)
         _claim(self.job, fingerprint(dataset))
-        (self.job.folder / "zoo.json").unlink(missing_ok=True)  # of an earlier call: its models may be others
-        surveyed = survey(self.job, dataset, self.progress)
-        if not surveyed.groups and surveyed.failed and len({reason_of(e) for e in surveyed.failed.values()}) == 1:
-            raise next(iter(surveyed.failed.values()))  # one reason for all: the dataset or the settings
-        self._fail({id_: reason_of(error) for id_, error in surveyed.failed.items()})
-        for number, items in enumerate(surveyed.groups, start=1):
-            self.progress.say(f"Group {number} of {len(surveyed.groups)}: {', '.join(item.name for item in items)}")
-            group = self._begin(items, dataset)
-            if group.begun:
-                self._finish(self.executor.submit(group, self.progress), argv)
-        self._finish(self.executor.drain(self.progress), argv)
+        try:
+            surveyed = survey(self.job, dataset, self.executor.beside, self.progress)
+            self._fail({id_: reason_of(error) for id_, error in surveyed.failed.items()})
+            for number, items in enumerate(surveyed.groups, start=1):
+                self.progress.say(f"Group {number} of {len(surveyed.groups)}: {', '.join(item.name for item in items)}")
+                self._one_group(items, dataset, argv)
+            self._finish(self.executor.drain(self.progress), argv)
+        finally:
+            self._leave_nothing_half()
+
+    def _one_group(self, items: Sequence[ZooItem], dataset: Dataset, argv: Sequence[str]) -> None:
+        """In a call of its own, so that these models go before the next ones come."""
+        group = self._begin(items, dataset)
+        if group.begun:
+            self._finish(self.executor.submit(group, self.progress), argv)
 
     def _begin(self, items: Sequence[ZooItem], dataset: Dataset) -> Group:
         scans, failed = prepare_group(self.job, items, dataset, self.progress)
@@ -147,16 +171,18 @@ class ZooRun:
         begun: dict[str, Begun] = {}
         for item in items:
             if item.id in scans:
-                run = self.job.run_of(item)
                 try:
-                    begun[item.id] = begin(scans[item.id], run)
+                    begun[item.id] = self._begin_one(item, scans[item.id])
                 except RunError as error:
                     self._fail({item.id: reason_of(error)})
-                    continue
-                if self.storage is not None:
-                    exchange(self.storage, item, run)
-                    begun[item.id] = begin(scans[item.id], run)
         return Group(self.job.of([item for item in items if item.id in begun]), begun)
+
+    def _begin_one(self, item: ZooItem, scan: Scan) -> Begun:
+        begun = begin(scan, self.job.run_of(item))
+        if self.storage is None:
+            return begun
+        exchange(self.storage, item, begun)
+        return begin(scan, begun.run)
 
     def _finish(self, finished: Iterable[Finished], argv: Sequence[str]) -> None:
         for done in finished:
@@ -168,20 +194,39 @@ class ZooRun:
                     self._conclude(item, done.group.begun[item.id], argv)
 
     def _conclude(self, item: ZooItem, begun: Begun, argv: Sequence[str]) -> None:
-        if self.storage is not None:
-            exchange(self.storage, item, begun.run)
-        missing = [shard.number for shard in begun.shards if not shard.is_done(begun.run)]
-        if missing:
-            self._fail({item.id: _missing(missing, len(begun.shards))})
+        try:
+            if self.storage is not None:
+                exchange(self.storage, item, begun)
+            missing = [shard.number for shard in begun.shards if not shard.is_done(begun.run)]
+            if missing:
+                self._fail({item.id: _missing(missing, len(begun.shards))})
+                return
+            self.evaluated[item.id] = conclude(begun, argv)
+        except DataError:  # an image that cannot be read is everybody's
+            raise
+        except Exception as error:
+            self._fail({item.id: reason_of(error)})
             return
-        self.evaluated[item.id] = conclude(begun, argv)
         self.progress.say(_line(item, self.evaluated[item.id], len(self.evaluated), len(self.job.items)))
+
+    def _leave_nothing_half(self) -> None:
+        """A run folder without any part, and a zoo's folder without any run, would only be in the way later."""
+        models = self.job.folder / "models"
+        for item in self.job.items:
+            run = self.job.run_of(item)
+            if item.id not in self.evaluated and not any(run.glob("observations/part-*")):
+                (run / "plan.json").unlink(missing_ok=True)
+                _remove_if_empty(run / "observations", run)
+        _remove_if_empty(models)
+        if not models.exists():
+            (self.job.folder / "zoo-plan.json").unlink(missing_ok=True)
+            _remove_if_empty(self.job.folder)
 
     def _fail(self, reasons: Mapping[str, str]) -> None:
         names = {item.id: item.name for item in self.job.items}
         for id_, reason in reasons.items():
             self.failed[id_] = reason
-            self.progress.say(f"{names[id_]}: not evaluated. {reason}")
+            self.progress.say(f"{names[id_]}: not evaluated. {reason}{_KEYS if '--' in reason else ''}")
 
 
 def run_zoo(run: ZooRun, *, zoo: str = "", source: str | None = None, argv: Sequence[str] = ()) -> ZooRecord | None:
@@ -193,7 +238,7 @@ def run_zoo(run: ZooRun, *, zoo: str = "", source: str | None = None, argv: Sequ
     started, clock = datetime.now(UTC), time.monotonic()
     dataset = run.job.open_dataset()
     run.carry_out(dataset, argv)
-    if run.failed and len(run.failed) == len(run.job.items):
+    if not run.job.items or len(run.failed) == len(run.job.items):
         listed = "\n".join(f"  {item.name}: {run.failed[item.id]}" for item in run.job.items)
         raise NotEvaluatedError(f"None of {len(run.job.items)} models was evaluated:\n{listed}", "Mend one of them.")
     if not run.conclude_all:
@@ -215,6 +260,12 @@ def run_zoo(run: ZooRun, *, zoo: str = "", source: str | None = None, argv: Sequ
     return record
 
 
+#: What a finished call leaves beside the run folders.
+_RESULTS = ("zoo.json", "zoo.html", "zoo.csv", "features.csv")
+#: Reasons name the options of a scan.
+_KEYS = " (In a zoo file: arch:, kwargs:, preprocess:, class_map:.)"
+
+
 def _claim(job: ZooJob, data_fingerprint: str) -> None:
     plan = ZooPlan(
         tool_version=__version__,
@@ -222,17 +273,21 @@ def _claim(job: ZooJob, data_fingerprint: str) -> None:
         settings=job.settings,
         precision=job.loading.precision,
     )
-    file, content = job.folder / "zoo-plan.json", to_json(plan)
-    if file.is_file():
-        if file.read_bytes() == content:
-            return
-        raise RunError(
+    claim(
+        job.folder / "zoo-plan.json",
+        to_json(plan),
+        RunError(
             f"{job.folder}: holds a zoo run of other data, settings or another version of spuraudit.",
             "Choose another folder with -o, or delete this one.",
-        )
-    if job.folder.is_dir() and any(path for path in job.folder.iterdir() if not path.name.endswith(".tmp")):
-        raise RunError(f"{job.folder}: not empty, and not a zoo run of spuraudit.", "Choose another folder with -o.")
-    write_bytes(file, content)
+        ),
+        RunError(f"{job.folder}: not empty, and not a zoo run of spuraudit.", "Choose another folder with -o."),
+    )
+
+
+def _remove_if_empty(*folders: Path) -> None:
+    for folder in folders:
+        with suppress(OSError):  # not there, or not empty
+            folder.rmdir()
 
 
 def _entry(run: ZooRun, item: ZooItem) -> ZooModel:
@@ -246,8 +301,9 @@ def _entry(run: ZooRun, item: ZooItem) -> ZooModel:
         licence=item.licence,
         published=item.published,
         status="evaluated" if ok else "failed",
-        reason=run.failed.get(item.id),
+        reason=None if ok else without_folders_in(run.failed[item.id]),
         run=f"models/{item.id}" if ok else None,
+        data_fingerprint=run.evaluated[item.id].data.fingerprint if ok else None,
         record_sha256=sha256_of(folder / "scan.json") if ok else None,
     )
 

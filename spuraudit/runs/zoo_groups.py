@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from spuraudit.errors import DataError, SpurauditError
+from spuraudit.errors import DataError, ModelError, SpurauditError
 from spuraudit.runs.answering import same_pictures
 from spuraudit.runs.loader import Kept
 from spuraudit.runs.prepare import Scan, arrange, prepare_scan
@@ -30,15 +30,18 @@ _UNKNOWN = 4 * 2**30
 
 
 @dataclass(frozen=True)
-class Survey:
+class Groups:
     """Groups of models that share a pass, and why the others cannot be audited, by id."""
 
     groups: tuple[tuple[ZooItem, ...], ...]
     failed: Mapping[str, Exception]
 
 
-def survey(job: ZooJob, dataset: Dataset, progress: Progress) -> Survey:
-    """Load every model once, see what it is shown and how large it is, and let it go again."""
+def survey(job: ZooJob, dataset: Dataset, beside: int, progress: Progress) -> Groups:
+    """Load every model once, see what it is shown and how large it is, and let it go again.
+
+    beside: processes that will share this machine's memory, each with a group of its own.
+    """
     sizes: dict[tuple[object, ...], list[tuple[ZooItem, int]]] = {}
     failed: dict[str, Exception] = {}
     budget = job.memory
@@ -50,12 +53,12 @@ def survey(job: ZooJob, dataset: Dataset, progress: Progress) -> Survey:
         except Exception as error:
             failed[item.id] = error
         else:
-            budget = budget or free_memory(model.device)
+            budget = budget or free_memory(model.device) // beside
             sizes.setdefault(same_pictures(scan), []).append((item, weight_bytes(model)))
         progress.advance(1)
     progress.end(finished=True)
     groups = tuple(group for members in sizes.values() for group in within(members, budget or 0))
-    return Survey(groups, failed)
+    return Groups(groups, failed)
 
 
 def within(members: Sequence[tuple[ZooItem, int]], budget: int) -> list[tuple[ZooItem, ...]]:
@@ -77,10 +80,15 @@ def prepare_group(
     """Prepared scans, and why the others cannot be audited, by id. Clean images are decoded once for all."""
     scans: dict[str, Scan] = {}
     failed: dict[str, Exception] = {}
-    kept = Kept()
+    kept, pictures = Kept(), None
     for item in group:
         try:
             model, mapped = job.load(item, dataset)
+            shown = same_pictures(arrange(model, mapped, job.settings, job.machine))
+            pictures = pictures or shown
+            if shown != pictures and len(group) > 1:
+                raise ModelError(f"{item.spec}: the file has changed since the run began.", "Run the command again.")
+            progress.say(f"{item.name}: {model.record.arch}")
             scans[item.id] = prepare_scan(model, mapped, job.settings, job.machine, progress, kept)
         except DataError:  # classes and masks fit, as the survey has seen: an image cannot be read
             raise

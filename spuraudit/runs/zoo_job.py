@@ -12,6 +12,7 @@ from spuraudit.errors import UsageError
 from spuraudit.models.loading import load
 from spuraudit.record.settings import ScanSettings
 from spuraudit.record.zoo import Published
+from spuraudit.record.zoo_schema import check_id
 from spuraudit.runs.judging import chooser
 from spuraudit.runs.prepare import Machine, with_class_map
 
@@ -66,10 +67,15 @@ class ZooJob:
     memory: int | None = None
 
     def __post_init__(self) -> None:
-        ids = [item.id for item in self.items]
-        twice = sorted({name for name in ids if ids.count(name) > 1})
-        if twice:
-            raise UsageError(f"Two models of the zoo have the id {twice[0]!r}.", "Give every entry its own id.")
+        seen: set[str] = set()
+        for item in self.items:
+            try:
+                check_id(item.id)
+            except ValueError as error:
+                raise UsageError(f"The id of a model: {error}.", "Choose another id.") from error
+            if item.id.lower() in seen:  # one folder on disks that ignore case
+                raise UsageError(f"Two models of the zoo have the id {item.id!r}.", "Give every entry its own id.")
+            seen.add(item.id.lower())
 
     def open_dataset(self) -> Dataset:
         """Tables only; no image is read."""
@@ -92,7 +98,7 @@ class ZooJob:
             precision=how.precision,
             allow_download=how.allow_download,
             trust_code=how.trust_code,
-            class_names=names_for(item.spec, dataset),
+            data_names=names_of(dataset),
             choose=choose,
         )
         return model, with_class_map(dataset, item.class_map, model.record.num_classes)
@@ -106,14 +112,12 @@ class ZooJob:
         return replace(self, items=tuple(items))
 
 
-def names_for(spec: str, dataset: Dataset) -> tuple[str, ...] | None:
-    """Class names of a zero-shot classifier for a dataset, where the user gave none; None: the source's own.
+def names_of(dataset: Dataset) -> tuple[str, ...] | None:
+    """Class names of a zero-shot classifier for a dataset, where the user gave none; None: ImageNet's.
 
     A dataset whose classes name outputs, or that has ImageNet's thousand classes, is asked in ImageNet's words.
     """
-    if not spec.startswith("open_clip:") or len(dataset.classes) == _IMAGENET:
-        return None
-    if any(info.outputs is not None for info in dataset.classes):
+    if len(dataset.classes) == _IMAGENET or any(info.outputs is not None for info in dataset.classes):
         return None
     return tuple(info.name for info in dataset.classes)
 

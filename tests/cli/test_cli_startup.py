@@ -26,6 +26,9 @@ COMMANDS = (
     ["data", "--help"],
     ["data", "check", "--help"],
     ["data", "list", "--help"],
+    ["zoo", "--help"],
+    ["models", "--help"],
+    ["models", "info", "--help"],
 )
 
 
@@ -56,6 +59,24 @@ def test_help_of_every_command(arguments: list[str], capsys: pytest.CaptureFixtu
     streams = capsys.readouterr()
     assert f"Usage: spuraudit {' '.join(arguments[:-1])}".strip() in streams.out
     assert streams.err == ""
+
+
+@pytest.mark.parametrize("arguments", [["scan"], ["zoo"], ["models", "info"]], ids=" ".join)
+def test_help_fits_a_terminal_of_80_columns(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*arguments, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == 80
+    assert not [line for line in lines if "\N{HORIZONTAL ELLIPSIS}" in line]
+    words = {word for line in lines for word in line.strip("\N{BOX DRAWINGS LIGHT VERTICAL} ").split()}
+    # A metavar or a list that is wider than its column is broken inside a word.
+    assert not {"der", "d", "eig", "ht|FILE", "noise,feature_drop"} & words
+    if arguments == ["models", "info"]:
+        assert {"MODE", "NAME|FILE", "imagenet|FILE", "softmax|sigmoid", "center", "simple"} <= words
+    else:
+        assert {"REGION", "NAMES", "noise,", "feature_drop,", "region_swap,", "patch_swap."} <= words
 
 
 def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def measured(zoo: Path) -> dict[str, str]:
 def test_what_a_zoo_run_leaves(reference: Path) -> None:
     record = json.loads((reference / "zoo.json").read_bytes())
     assert [model["status"] for model in record["models"]] == ["evaluated"] * 5
-    assert [model["spec"] for model in record["models"]][0] == "wide.pt"
+    assert record["models"][0]["spec"] == "wide.pt"
     assert str(reference.parent) not in (reference / "zoo.json").read_text()
     assert {row["id"] for row in csv.DictReader((reference / "zoo.csv").open())} == set(zoo_jobs.NETWORKS)
     page = (reference / "zoo.html").read_text()

@@ -231,10 +231,17 @@ def test_weights_that_are_not_finite(bad: float, tmp_path: Path) -> None:
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="does not exist"):
+    with pytest.raises(ModelError, match="does not exist") as caught:
         read_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(ModelError, match="is a folder"):
+    listed = caught.value.hint
+    assert all(word in listed for word in (".safetensors", "timm:", "hf-hub:", "local-dir:", "open_clip:", "zoo:"))
+    with pytest.raises(ModelError, match="is a folder") as caught:
         read_checkpoint(tmp_path)
+    assert caught.value.hint == listed
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="is a folder") as caught:
+        read_checkpoint(tmp_path)
+    assert caught.value.hint == f"It holds config.json: write local-dir:{tmp_path}."
     (tmp_path / "net.onnx").write_bytes(b"x")
     with pytest.raises(ModelError, match=r"unknown kind of checkpoint '\.onnx'"):
         read_checkpoint(tmp_path / "net.onnx")

@@ -106,9 +106,12 @@ def test_what_is_wrong_and_where(tmp_path: Path, name: str, text: str, message: 
 
 
 def test_unmatched_names_are_listed_with_the_nearest(tmp_path: Path) -> None:
-    file = written(tmp_path, "names.txt", "\n".join(["Monarch", "ringlet", "sulphur", "x"]))
-    with pytest.raises(ConfigError, match=r"2 of 3 classes .* 'monarch': Did you mean 'Monarch'.*'cabbage': nothing"):
-        read_class_map(file, NAMES, 4)
+    listed = ["ringlet", "Monarch", "sulphur", "Monarch", "x"]
+    nearest = r"2 of 3 classes .* 'monarch': did you mean 'Monarch' \(line {}\)\? 'cabbage': nothing like it\."
+    with pytest.raises(ConfigError, match=nearest.format(2)):
+        read_class_map(written(tmp_path, "names.txt", "\n".join(listed)), NAMES, 5)
+    with pytest.raises(ConfigError, match=nearest.format(3)):
+        read_class_map(written(tmp_path, "names.yaml", "\n- ".join(["names:", *listed])), NAMES, 5)
 
 
 def test_a_name_of_two_outputs_is_no_answer(tmp_path: Path) -> None:

@@ -258,6 +258,28 @@ def test_what_timm_would_fetch() -> None:
     assert would_fetch("timm:paper_cnn") == []
 
 
+@pytest.mark.usefixtures("no_network", "hub")
+def test_what_a_zoo_entry_would_fetch(tmp_path: Path) -> None:
+    zoo = tmp_path / "mine.yaml"
+    zoo.write_text(
+        "version: 1\nmodels:\n- {id: published, spec: 'timm:resnet50'}\n"
+        "- {id: clip, spec: 'open_clip:ViT-B-32,openai'}\n"
+        "- {id: own, spec: own.pt, get: Ask me.}\n"
+        "- {id: adapted, adapter: {kind: simclr, arch: resnet50_1x, file: simclr.pth}, get: Convert it.}\n"
+    )
+    assert would_fetch(f"zoo:{zoo}#published") == would_fetch("timm:resnet50")
+    assert would_fetch(f"zoo:{zoo}#clip") == would_fetch("open_clip:ViT-B-32,openai")
+    assert [one.where for one in would_fetch("zoo:resnet18")] == ["huggingface.co/timm/resnet18.tv_in1k"]
+    for id, file, get in (("own", "own.pt", "Ask me."), ("adapted", "simclr.pth", "Convert it.")):
+        with pytest.raises(ModelError, match=f"needs {file}, which is not there") as caught:
+            would_fetch(f"zoo:{zoo}#{id}")
+        assert get in str(caught.value.hint)
+        (tmp_path / file).touch()
+        assert would_fetch(f"zoo:{zoo}#{id}") == []
+    with pytest.raises(UsageError, match="has no model 'publishd'"):
+        would_fetch(f"zoo:{zoo}#publishd")
+
+
 @pytest.mark.usefixtures("no_network")
 def test_what_open_clip_would_fetch(hub: Path, tmp_path: Path) -> None:
     (fetch,) = would_fetch("open_clip:ViT-B/32,openai")

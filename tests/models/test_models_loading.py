@@ -244,11 +244,43 @@ def test_who_names_the_architecture(tmp_path: Path) -> None:
     bare = save(tmp_path / "bare.pt", network)
     assert load(str(bare), device="cpu").record.arch_origin == "identified by names and shapes of the weights"
     wrong = save(tmp_path / "wrong.pt", network, arch="test_resnett")
-    with pytest.raises(ModelError, match=r"wrong\.pt: Unknown architecture 'test_resnett'\. \(checkpoint\)") as caught:
-        load(str(wrong), device="cpu")
-    assert "'test_resnet'" in caught.value.hint
+    found = load(str(wrong), device="cpu").record
+    assert (found.arch, found.arch_origin) == ("test_resnet", "identified by names and shapes of the weights")
+    assert "The file says 'test_resnett', which is unknown: identified instead." in found.notes
     corrected = load(str(wrong), arch="test_resnet", device="cpu")
     assert corrected.record.arch_origin == "--arch (the checkpoint says 'test_resnett')"
+
+
+def test_a_file_that_names_what_nobody_knows(tmp_path: Path) -> None:
+    own = save(tmp_path / "own.pt", torch.nn.Sequential(torch.nn.Linear(3, 4)), arch="resnet51")
+    with pytest.raises(
+        ModelError, match=r"own\.pt: Unknown architecture 'resnet51' \(checkpoint\), and .* none"
+    ) as caught:
+        load(str(own), device="cpu")
+    assert "--arch overrules what the file says. Did you mean " in caught.value.hint
+    assert "'resnet50'" in caught.value.hint
+    narrow = create("mobilenet_edgetpu_100", {"channel_multiplier": 0.75})
+    other = save(tmp_path / "other.pt", narrow, arch="MyNet")
+    with pytest.raises(
+        ModelError, match=r"'MyNet' \(checkpoint\)\. The names .* another width or input size"
+    ) as caught:
+        load(str(other), device="cpu")
+    assert caught.value.hint.endswith("--arch overrules what the file says.")
+    twins = save(tmp_path / "twins.pt", create("mobilenetv3_small_075", {}), arch="MyNet")
+    with pytest.raises(ModelError, match=r"'MyNet' \(checkpoint\), and its weights fit several") as caught:
+        load(str(twins), device="cpu")
+    assert "--arch overrules" in caught.value.hint
+
+
+@pytest.mark.parametrize("error", ["{}['logits']", "[][0]"])
+def test_a_forward_that_looks_up_what_is_not_there(error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "looks.py").write_text(
+        "from torch import nn\n\nclass Net(nn.Module):\n    def forward(self, x):\n"
+        f"        return {error}\n\ndef build():\n    return Net()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="does not answer an image of 224x224 pixels"):
+        load("looks.py:build", trust_code=True, device="cpu", overrides=PreprocessOverrides(mean=(0.5,), std=(0.5,)))
 
 
 def test_an_argument_of_the_file_can_be_taken_out(tmp_path: Path) -> None:

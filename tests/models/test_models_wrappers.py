@@ -84,7 +84,9 @@ def test_wrappers(case: str, arch: str | None, network: nn.Module, tmp_path: Pat
 
 def test_another_width_is_said_inside_a_wrapper(tmp_path: Path) -> None:
     wide = build("mobilenet_edgetpu_100", channel_multiplier=0.35)
-    with pytest.raises(ModelError, match=r"Their names are those of .*mobilenet_edgetpu_100.* another width") as caught:
+    with pytest.raises(
+        ModelError, match=r"names of its weights are those of .*mobilenet_edgetpu_100.* another width"
+    ) as caught:
         load(saved(tmp_path, Lit(wide, "net").state_dict()), device="cpu")
     assert "--model-kwargs channel_multiplier" in caught.value.hint
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-INLINE = {"a", "b", "code", "em", "strong", "noscript"}
-VOID = {"meta", "link", "img", "br", "hr", "input", "col", "source"}
+INLINE = {"a", "b", "code", "em", "strong", "sup", "wbr", "noscript"}
+VOID = {"meta", "link", "img", "br", "hr", "input", "col", "source", "wbr"}
 
 
 @dataclass

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import sample_run
@@ -13,8 +14,10 @@ from page_outline import outline
 
 from spuraudit.errors import RunError
 from spuraudit.record.folder import read_record, to_json, write_bytes
+from spuraudit.record.scan import ModelRecord, TextHead
 from spuraudit.report import render
 from spuraudit.report.bounds import CARDS, SWEEPS
+from spuraudit.report.views.provenance import SOURCES
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +246,33 @@ def test_provenance_is_complete(birds: Path) -> None:
         assert value in page
     assert "spuraudit scan birds.pt --data mini_waterbirds --sigma 0.1 --sigma 0.25" in outline(page).text
     assert "0.485, 0.456, 0.406 (from timm)" in outline(page).text
+
+
+@pytest.mark.parametrize("source", get_args(ModelRecord.model_fields["source"].annotation))
+def test_a_model_from_anywhere_has_a_page(tmp_path: Path, source: str) -> None:
+    made = read_record(sample_run.healthy_run(tmp_path / "plain"))
+    model = made.model.model_copy(update={"source": source, "file": None if source == "timm" else "given.name"})
+    run = sample_run.save_run(tmp_path / "run", made.model_copy(update={"model": model}))
+    text = outline(render(run, charts=False)).text
+    assert f"Source {SOURCES[source]} File {'–' if source == 'timm' else 'given.name'} SHA-256" in text
+
+
+def test_head_text_head_and_notes_are_in_the_provenance(tmp_path: Path) -> None:
+    made = read_record(sample_run.healthy_run(tmp_path / "plain"))
+    assert (
+        "Head softmax: one of the outputs is the answer Precision"
+        in outline(render(tmp_path / "plain", charts=False)).text
+    )
+    update = {
+        "head": "sigmoid",
+        "text_head": TextHead(class_names="names.txt", templates="openai-imagenet", prompts=80, sha256="ab" * 32),
+        "notes": ["The first note.", "The second note."],
+    }
+    run = sample_run.save_run(tmp_path / "run", made.model_copy(update={"model": made.model.model_copy(update=update)}))
+    text = outline(render(run, charts=False)).text
+    assert "Head sigmoid: every output is a label of its own, given or not Class names names.txt" in text
+    assert f"Templates openai-imagenet Prompts 80 per class Text head, SHA-256 {'ab' * 32}" in text
+    assert "Note The first note. Note The second note." in text
 
 
 def test_title_replaces_the_default(birds: Path) -> None:

@@ -12,6 +12,7 @@ import sys
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from html import unescape
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,14 @@ from sample_zoo import Model, save_zoo
 
 from spuraudit.errors import RunError
 from spuraudit.record.folder import read_record, to_json, write_bytes
+from spuraudit.record.scan import Notice
 from spuraudit.record.zoo_folder import read_zoo
 from spuraudit.report import bounds, render, write
 from spuraudit.report.charts.scatter import iso_rcs, looks
 from spuraudit.report.charts.zoo_map import clipped
 from spuraudit.report.comparable import differences, strict_differences
 from spuraudit.report.downloads import download
+from spuraudit.report.templating import breaks
 from spuraudit.report.zoo_csv import FEATURE_COLUMNS, ZOO_COLUMNS, features_csv_text, zoo_csv_text
 from spuraudit.report.zoo_evidence import gather_zoo, models_of
 from spuraudit.report.zoo_page import render_zoo
@@ -175,7 +178,9 @@ def test_every_model_is_in_the_table_with_its_published_figures(paper: Path, pap
         said = f"{'+' if change > 0 else '−' if round(change, 1) else ''}{abs(change):.1f}"
         row = text[text.index(f"{model.entry.name} {model.entry.group} ") :][:300]
         assert f"publ. {printed.core * 100:.1f} ({said})" in row
-        assert f"{places[model.entry.id].clean} {places[model.entry.id].core}" in row
+        place = places[model.entry.id]
+        gain = f"{'+' if place.gain > 0 else '−' if place.gain < 0 else ''}{abs(place.gain)}"
+        assert f"{place.core} clean {place.clean} ({gain})" in row
     assert "ViT-B/32 failed: see the summary ViTs – publ. 87.6" in text
     assert sample_zoo.SOURCE in text
 
@@ -233,11 +238,106 @@ def test_what_cannot_be_compared_or_has_no_meaning_is_said(tmp_path: Path) -> No
     assert "– core and spurious accuracy are both 0: RCS is 0/0" in text
     assert "edge: RCS 1.000 is saturated, at its limit by arithmetic only." in text
     assert "1.000*" in text
-    assert "edge looks most at the object" in text
+    assert "1.000* 0.965 to 1.000 saturated" in text
+    assert "usual and large have the same RCS, 0.455." in text
+    assert "edge looks most" not in text
+    assert "Saturated, RCS at its limit by arithmetic only (an accuracy sits at 0 or 100 %): edge." in text
     assert "half least" not in text
     assert "SPA014 The crop cuts off 12 % of the core mask's area. (edge)" in text
     assert "Feature drop 0 of 5 0 No feature is annotated. (all models)" in text
     assert "Patch swap 0 of 5 0 not asked for (all models)" in text
+
+
+def test_the_sentence_names_a_saturated_model_only_where_all_are(tmp_path: Path) -> None:
+    edge = Model("edge", "edge", core=0.9, spurious=0.0, flags=["saturated"])
+    one = shown(save_zoo(tmp_path / "one", [edge, Model("a", "alpha", core=0.8)])).text
+    assert "alpha has RCS" in one
+    assert "edge looks most" not in one
+    assert "They have no place in the order above." in one
+    low = Model("low", "low", core=0.0, spurious=0.9, flags=["saturated"])
+    both = shown(save_zoo(tmp_path / "both", [edge, low])).text
+    assert "edge looks most at the object, RCS 1.000, saturated" in both
+    assert "low least, RCS −1.000, saturated" in both
+    assert "They have no place" not in both
+    other = Model("other", "other", core=0.7, spurious=0.0, flags=["saturated"])
+    same = shown(save_zoo(tmp_path / "same", [edge, other])).text
+    assert "edge and other have the same RCS, 1.000, saturated." in same
+
+
+def test_saturated_members_of_a_group_are_counted(tmp_path: Path) -> None:
+    edge = Model("edge", "edge", "mine", core=0.9, spurious=0.0, flags=["saturated"])
+    text = shown(save_zoo(tmp_path, [edge, Model("a", "alpha", "mine"), Model("b", "beta", "yours")])).text
+    group = text[text.index("Group means") :]
+    assert re.search(r"mine 2 .*? to 1\.000; 1 saturated yours 1 ", group)
+
+
+def test_notices_that_change_the_reading_stand_beside_the_model(tmp_path: Path) -> None:
+    better = "With --mean 0.5,0.5,0.5, 125 of 128 clean images are answered right instead of 96."
+    limited = Notice(code="SPA002", text="Only 128 of 227 images were audited (--limit).")
+    models = [
+        Model("a", "alpha", core=0.8, notices=[limited, Notice(code="SPA006", text=better)]),
+        Model("b", "beta", notices=[limited, Notice(code="SPA001", text="Near chance.")]),
+        Model("c", "gamma", core=0.7, notices=[limited, Notice(code="SPA003", text="Small classes.")]),
+    ]
+    folder = save_zoo(tmp_path, models)
+    page = shown(folder)
+    table = page.text[page.text.index("Highest RCS first.") :]
+    for row in (
+        "beta SPA0011 near chance SPA0022 part of the images no group",
+        "alpha SPA0022 part of the images SPA0063 other preprocessing does better no group",
+        "gamma SPA0022 part of the images no group",
+    ):
+        assert row in table
+    notes = f"SPA001 Near chance. (beta) {limited.code} {limited.text} (all models) SPA006 {better} (alpha)"
+    assert notes in table
+    assert "answers far more images right (SPA006) for 1 of 3 models: alpha." in page.text
+    assert "Clean accuracy is near chance (SPA001) for 1 of 3 models: beta." in page.text
+    links = {value[1:] for tag, name, value in page.attributes if (tag, name) == ("a", "href") and value[0] == "#"}
+    assert {"notice-1", "notice-2", "notice-3"} <= links
+    assert links <= set(page.ids)
+    rows = rows_of(zoo_csv_text(gather_zoo(folder)))
+    assert rows[0]["warnings"] == f"SPA002 {limited.text} | SPA006 {better}"
+    assert rows[2]["warnings"] == f"SPA002 {limited.text} | SPA003 Small classes."
+
+
+def test_names_break_at_their_joints_and_stay_text() -> None:
+    assert breaks("net_100.tf_same/x") == "net_<wbr>100.<wbr>tf_<wbr>same/<wbr>x"
+    assert breaks("a_<b>") == "a_&lt;b&gt;"
+    assert breaks("plain-name_") == "plain-name_"
+
+
+def test_a_line_shorter_than_its_name_goes_without(tmp_path: Path) -> None:
+    """RCS -0.2 touches only the corner of the plane of 0.7..1 and 0..0.8, by the last bit of a float."""
+    models = [Model("a", "alpha", core=0.756, spurious=0.01), Model("b", "beta", core=0.975, spurious=0.689)]
+    page = render_zoo(save_zoo(tmp_path, models))
+    part = page[page.index('<section id="map"') : page.index('<section id="models"')]
+    assert ">RCS −0.2<" not in part
+    assert all(f">RCS {level}<" in part for level in ("0", "0.2", "0.4", "0.6"))
+    (start, bend), (_, end) = pairwise(iso_rcs(-0.2))
+    assert clipped(start, bend, (0.7, 1.0), (0.0, 0.8)) is None
+    assert clipped(bend, end, (0.7, 1.0), (0.0, 0.8)) is not None
+
+
+def test_a_model_with_a_class_map_of_its_own_has_its_own_fingerprint(tmp_path: Path) -> None:
+    folder = save_zoo(tmp_path, [Model("a", "alpha"), Model("b", "beta", core=0.8)])
+    own = "ab" * 32
+    record = sample_zoo.record(Model("b", "beta", core=0.8))
+    mapped = record.model_copy(update={"data": record.data.model_copy(update={"fingerprint": own})})
+    sample_run.save_run(folder / "models" / "b", mapped)
+    zoo = read_zoo(folder)
+    free = zoo.models[1].model_copy(update={"record_sha256": None})
+    write_bytes(folder / "zoo.json", to_json(zoo.model_copy(update={"models": [zoo.models[0], free]})))
+    with pytest.raises(RunError, match="measured on data abababababab, the zoo on 5d8e5d8e5d8e"):
+        gather_zoo(folder)
+    known = free.model_copy(update={"data_fingerprint": own})
+    write_bytes(folder / "zoo.json", to_json(zoo.model_copy(update={"models": [zoo.models[0], known]})))
+    evidence = gather_zoo(folder)
+    assert [row["data_fingerprint"] for row in rows_of(zoo_csv_text(evidence))] == ["5d8e" * 16, own]
+    text = shown(folder).text
+    assert "With another class map abababababababab, the same photos (beta)" in text
+    assert "Not comparable" not in text
+    run = sample_run.save_run(tmp_path / "run", mapped)
+    assert "Not comparable" not in outline(render(run, charts=False, against=folder)).text
 
 
 def test_a_zoo_without_published_figures_and_groups(tmp_path: Path) -> None:
@@ -485,6 +585,16 @@ def test_other_data_are_said_to_be_other_data(tmp_path: Path, paper: Path) -> No
     assert (
         "Not comparable: this model was measured on other birds (ffffffffffff), the models of model_zoo.yaml on" in text
     )
+
+
+def test_another_class_map_alone_is_not_other_data(tmp_path: Path, paper: Path) -> None:
+    record = sample_zoo.record(sample_zoo.paper_models()[0])
+    classes = [item.model_copy(update={"outputs": [item.index + 9]}) for item in record.data.classes]
+    other = record.data.model_copy(update={"fingerprint": "ff" * 32, "classes": classes})
+    run = sample_run.save_run(tmp_path / "run", record.model_copy(update={"data": other}))
+    text = outline(render(run, charts=False, against=paper)).text
+    assert "Not comparable" not in text
+    assert "This model has a class map of its own, so fingerprints cannot show that it saw the photos of" in text
 
 
 def test_a_model_without_rcs_is_company_too(tmp_path: Path) -> None:

@@ -96,7 +96,21 @@ def test_the_csv_can_be_saved(browser: Any, pages: dict[str, Path], tmp_path: Pa
         assert len(list(csv.DictReader(file))) == 42
 
 
-def test_paper_is_not_widened_by_the_charts(browser: Any, pages: dict[str, Path]) -> None:
-    with Visit(browser, pages["plain"], width=688) as visit:
+def test_all_columns_of_models_fit_a_desktop(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["paper"], width=1200) as visit:
+        box = visit.page.locator(".scroll:has(table.zoo-models)")
+        assert box.evaluate("box => box.scrollWidth - box.clientWidth") == 0
+
+
+def test_a_table_that_goes_on_has_a_shadow_at_its_edge(browser: Any, pages: dict[str, Path]) -> None:
+    with Visit(browser, pages["paper"], width=390) as visit:
+        box = visit.page.locator(".scroll:has(table.zoo-models)")
+        assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert "scroll" in box.evaluate("box => getComputedStyle(box).backgroundAttachment")
+
+
+@pytest.mark.parametrize("kind", ["plain", "paper"])
+def test_paper_is_not_widened_by_charts_and_tables(browser: Any, pages: dict[str, Path], kind: str) -> None:
+    with Visit(browser, pages[kind], width=688) as visit:
         visit.page.emulate_media(media="print")
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 688

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import zoo_jobs
 from zoo_jobs import job, parts
 
 from spuraudit.errors import DataError, NotEvaluatedError, RunError, UsageError
-from spuraudit.record.folder import read_record
-from spuraudit.runs import answering
+from spuraudit.record.folder import claim, read_record
+from spuraudit.report.zoo_evidence import gather_zoo
+from spuraudit.runs import answering, zoo_groups
 from spuraudit.runs.execute import execute
 from spuraudit.runs.prepare import prepare_scan
+from spuraudit.runs.storage import Storage
 from spuraudit.runs.zoo import Here, Share, ZooRun, run_zoo
 from spuraudit.runs.zoo_groups import within
 from spuraudit.runs.zoo_job import ZooItem
@@ -54,7 +57,12 @@ def test_parts_and_records_are_those_of_scans_one_by_one(whole: Path) -> None:
 
 def test_models_of_one_geometry_share_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
-    monkeypatch.setattr("spuraudit.runs.zoo.answer", lambda b, p: passes.append(len(b)) or answering.answer(b, p))
+
+    def answer(begun: list[object], *rest: object) -> object:
+        passes.append(len(begun))
+        return answering.answer(begun, *rest)
+
+    monkeypatch.setattr("spuraudit.runs.zoo.answer", answer)
     run_zoo(ZooRun(job(tmp_path), Here()))
     assert sorted(passes) == [2, 3]
 
@@ -151,6 +159,82 @@ def test_the_folder_of_another_zoo_run_is_refused(whole: Path) -> None:
         run_zoo(ZooRun(job(whole, "data"), Here()))
 
 
-def test_ids_are_unique(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="two models|Two models"):
-        job(tmp_path, items=(ZooItem("a", "A", "a.pt"), ZooItem("a", "B", "b.pt")))
+@pytest.mark.parametrize(
+    ("one", "other"), [("a", "a"), ("a", "A"), ("..", "b"), ("a/b", "b"), ("", "b"), ("a" * 300, "b")]
+)
+def test_ids_name_folders_of_their_own(tmp_path: Path, one: str, other: str) -> None:
+    with pytest.raises(UsageError, match=r"[Tt]he id"):
+        job(tmp_path, items=(ZooItem(one, "A", "a.pt"), ZooItem(other, "B", "b.pt")))
+
+
+def test_storage_of_another_plan_is_refused(whole: Path, tmp_path: Path) -> None:
+    storage = Storage(f"file://{tmp_path}/bucket")
+    run_zoo(ZooRun(job(whole, "stored"), Here(storage=storage), storage=storage))
+    assert parts(tmp_path / "bucket") == parts(whole / "zoo")
+    other = zoo_jobs.SETTINGS.model_copy(update={"seed": 1})
+    with pytest.raises(NotEvaluatedError, match=r"wide/plan\.json: another plan"):
+        run_zoo(ZooRun(job(whole, "other", settings=other), Here(storage=storage), storage=storage))
+
+
+def test_shares_meet_on_storage_and_a_bad_part_is_answered_again(whole: Path, tmp_path: Path) -> None:
+    storage = Storage(f"file://{tmp_path}/bucket")
+    for number in (1, 2):
+        here = Here(Share(number, 2), storage)
+        run_zoo(ZooRun(job(whole, f"machine{number}"), here, storage=storage, conclude_all=False))
+    victim = next((tmp_path / "bucket").rglob("part-*.parquet"))
+    victim.write_bytes(b"cut off")
+    run_zoo(ZooRun(job(whole, "third"), Here(storage=storage), storage=storage))
+    assert parts(whole / "third") == parts(tmp_path / "bucket") == parts(whole / "zoo")
+
+
+def test_a_file_that_changes_during_a_run_is_not_shown_the_groups_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = job(tmp_path)
+    usual = zoo_groups.survey
+
+    def surveyed(*given: object) -> object:
+        found = usual(*given)
+        path = tmp_path / "weights" / "mixed.pt"
+        content = torch.load(path, weights_only=True)
+        content["args"]["img_size"] = 64
+        torch.save(content, path)
+        return found
+
+    monkeypatch.setattr("spuraudit.runs.zoo.survey", surveyed)
+    record = run_zoo(ZooRun(planned, Here()))
+    assert record is not None
+    reasons = {model.id: model.reason for model in record.models if model.status == "failed"}
+    assert list(reasons) == ["mixed"]
+    assert "mixed.pt: the file has changed" in (reasons["mixed"] or "")
+
+
+def test_models_with_class_maps_of_their_own_share_a_pass_and_are_reported(tmp_path: Path) -> None:
+    planned = job(tmp_path)
+    (tmp_path / "map.csv").write_text("class,output\nred,2\ngreen,1\nblue,0\n", encoding="utf-8")
+    mapped = replace(planned.items[0], id="mapped", class_map=tmp_path / "map.csv")
+    record = run_zoo(ZooRun(replace(planned, items=(*planned.items[:2], mapped)), Here()))
+    assert record is not None
+    gather_zoo(tmp_path / "zoo")
+    plain, other = (read_record(tmp_path / "zoo" / "models" / name) for name in ("wide", "mapped"))
+    assert [info.outputs for info in other.data.classes] == [[2], [1], [0]]
+    assert plain.data.fingerprint != other.data.fingerprint == record.models[2].data_fingerprint
+
+
+def test_processes_may_claim_a_folder_at_once(tmp_path: Path) -> None:
+    refused = RunError("another"), RunError("foreign")
+    for attempt in range(20):
+        file = tmp_path / str(attempt) / "plan.json"
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _, file=file: claim(file, b"{}", *refused), range(8)))
+        assert file.read_bytes() == b"{}"
+        with pytest.raises(RunError, match="another"):
+            claim(file, b"[]", *refused)
+
+
+def test_nothing_half_is_left_where_nothing_was_answered(tmp_path: Path) -> None:
+    wrong = zoo_jobs.SETTINGS.model_copy(update={"split": "nope"})
+    with pytest.raises(NotEvaluatedError, match="nope"):
+        run_zoo(ZooRun(job(tmp_path, settings=wrong), Here()))
+    assert not (tmp_path / "zoo").exists()
+    assert run_zoo(ZooRun(job(tmp_path), Here())) is not None

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 import zoo_jobs
 from zoo_jobs import job, parts
 
-from spuraudit.errors import DataError, SpurauditError
+from spuraudit.errors import DataError, SpurauditError, UsageError
 from spuraudit.runs.storage import Storage
 from spuraudit.runs.zoo import Here, ZooRun, run_zoo
 
@@ -24,7 +25,7 @@ from spuraudit.runs.zoo_ray import OnRay
 pytestmark = pytest.mark.slow
 
 #: So many answers per image that the images make several shards.
-SETTINGS = zoo_jobs.SETTINGS.model_copy(update={"trials": 24})
+SETTINGS = zoo_jobs.SETTINGS.model_copy(update={"trials": 12})
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     torch.set_num_threads(1)
     run_zoo(ZooRun(job(folder, settings=SETTINGS), Here()))
-    assert len(parts(folder / "zoo")) >= 5 * 4
+    assert len(parts(folder / "zoo")) >= 5 * 2
     return folder
 
 
@@ -73,6 +74,26 @@ def test_parts_travel_through_storage_that_is_no_shared_folder(whole: Path, tmp_
         record = run_zoo(ZooRun(job(whole, "stored", settings=SETTINGS), cluster, storage=storage))
     assert record is not None
     assert parts(tmp_path / "bucket") == parts(whole / "zoo") == parts(whole / "stored")
+
+
+def test_a_patch_swap_is_prepared_once_and_answered_anywhere(tmp_path: Path) -> None:
+    settings = zoo_jobs.SETTINGS.model_copy(
+        update={"audits": ("patch_swap",), "passes": 4, "patch_sources": 3, "patch_targets": 3, "target_classes": 1}
+    )
+    torch.set_num_threads(1)
+    planned = job(tmp_path, settings=settings)
+    planned = replace(planned, items=planned.items[2:4])
+    run_zoo(ZooRun(planned, Here()))
+    with closing(OnRay(workers=2)) as cluster:
+        record = run_zoo(ZooRun(replace(planned, folder=tmp_path / "ray"), cluster))
+    assert record is not None
+    assert [model.reason for model in record.models if model.status == "failed"] == []
+    assert parts(tmp_path / "ray") == parts(tmp_path / "zoo")
+
+
+def test_more_gpus_than_the_cluster_has(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the cluster has 0 GPUs"):
+        OnRay(workers=1, gpus=64)
 
 
 def test_an_error_of_a_worker_keeps_its_way_out(whole: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor
+from math import ceil, floor, hypot
 from typing import TYPE_CHECKING
 
 from spuraudit.report.charts.lines import Frame, Point, axes
@@ -126,14 +126,14 @@ def _contour(level: float, frame: Frame, taken: list[_Box]) -> list[Markup]:
         )
         for a, b in shown
     ]
-    if not shown:
-        return parts
+    words = f"RCS {level:g}".replace("-", "\u2212")
+    width = len(words) * _LETTER
+    if sum(hypot(x(b[0]) - x(a[0]), y(b[1]) - y(a[1])) for a, b in shown) < width:
+        return parts  # a name longer than its line would seem to have none
     # The lines meet at the corners of the plane: their names stand where they are furthest apart, near the bends.
     near = min(
         (point for pair in shown for point in pair), key=lambda point: abs(point[0] - bend[0]) + abs(point[1] - bend[1])
     )
-    words = f"RCS {level:g}".replace("-", "\u2212")
-    width = len(words) * _LETTER
     left = min(x(near[0]) + 6, frame.width - frame.right - width)
     below = min(y(near[1]) + 13, frame.height - frame.bottom - 6)
     taken.append((left, below - 11, left + width, below + 3))

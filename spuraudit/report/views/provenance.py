@@ -8,9 +8,24 @@ from typing import TYPE_CHECKING
 from spuraudit.report.formats import NONE, count, many, plain, size
 
 if TYPE_CHECKING:
-    from spuraudit.record.scan import ScanRecord
+    from spuraudit.record.scan import ModelRecord, ScanRecord
 
 Facts = list[tuple[str, str]]
+
+SOURCES = {
+    "file": "checkpoint file",
+    "timm": "timm, by name",
+    "hf-hub": "Hugging Face Hub, by name",
+    "local-dir": "folder as the Hugging Face Hub has them",
+    "open_clip": "open_clip, by name",
+    "code": "function of the user's own code",
+}
+"""What each `ModelRecord.source` is."""
+HEADS = {
+    "softmax": "softmax: one of the outputs is the answer",
+    "sigmoid": "sigmoid: every output is a label of its own, given or not",
+}
+"""What each `ModelRecord.head` is."""
 
 
 def command_line(record: ScanRecord) -> str:
@@ -34,14 +49,30 @@ def _model(record: ScanRecord) -> Facts:
     kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
     return [
         ("Name", model.name),
-        ("Source", {"file": "checkpoint file", "timm": "timm, by name"}[model.source]),
+        ("Source", SOURCES[model.source]),
+        ("File", model.file or NONE),
         ("SHA-256", model.sha256 or NONE),
         ("Size", size(model.size_bytes)),
         ("Architecture", f"{model.arch} (from {model.arch_origin})"),
         ("Constructor options", kwargs or "none"),
         ("Parameters", count(model.parameters)),
         ("Outputs", count(model.num_classes)),
+        ("Head", HEADS[model.head]),
+        *_text_head(model),
         ("Precision", model.precision),
+        *(("Note", note) for note in model.notes),
+    ]
+
+
+def _text_head(model: ModelRecord) -> Facts:
+    head = model.text_head
+    if head is None:
+        return []
+    return [
+        ("Class names", head.class_names),
+        ("Templates", head.templates),
+        ("Prompts", f"{count(head.prompts)} per class"),
+        ("Text head, SHA-256", head.sha256),
     ]
 
 

@@ -13,7 +13,7 @@ from spuraudit.report.zoo_evidence import measured_models
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from spuraudit.record.scan import ScanRecord
+    from spuraudit.record.scan import DataRecord, ScanRecord
     from spuraudit.report.numbers import Numbers
     from spuraudit.report.published import PublishedModel
     from spuraudit.report.zoo_evidence import ZooEvidence
@@ -53,12 +53,7 @@ def among_published(record: ScanRecord, models: list[PublishedModel]) -> Company
 def among_zoo(record: ScanRecord, numbers: Numbers, evidence: ZooEvidence) -> Company:
     """The measured models of a zoo run, and why the scan's figures cannot be compared with theirs, if so."""
     zoo = evidence.zoo
-    cautions = []
-    if record.data.fingerprint != zoo.data_fingerprint:
-        cautions.append(
-            f"Not comparable: this model was measured on {record.data.name} "
-            f"({record.data.fingerprint[:12]}), the models of {zoo.zoo} on {zoo.data} ({zoo.data_fingerprint[:12]})."
-        )
+    cautions = _other_data(record, evidence)
     sigma = numbers.sigma()
     core = numbers.get("core_accuracy", sigma=sigma) if sigma is not None else None
     usual = reference(evidence)
@@ -77,6 +72,29 @@ def among_zoo(record: ScanRecord, numbers: Numbers, evidence: ZooEvidence) -> Co
         1,
         cautions,
     )
+
+
+def _other_data(record: ScanRecord, evidence: ZooEvidence) -> list[str]:
+    """A class map changes the fingerprint of data and not the photos: alone it is no reason against a comparison."""
+    zoo, data = evidence.zoo, record.data
+    if data.fingerprint in {zoo.data_fingerprint, *(model.record.data.fingerprint for model in evidence.audited)}:
+        return []
+    if any(_but_for_the_class_map(data) == _but_for_the_class_map(model.record.data) for model in evidence.audited):
+        return [
+            f"This model has a class map of its own, so fingerprints cannot show that it saw the photos of {zoo.zoo}; "
+            "classes, features and numbers of images are the same."
+        ]
+    return [
+        f"Not comparable: this model was measured on {data.name} ({data.fingerprint[:12]}), the models of {zoo.zoo} on "
+        f"{zoo.data} ({zoo.data_fingerprint[:12]})."
+    ]
+
+
+def _but_for_the_class_map(data: DataRecord) -> tuple[object, ...]:
+    """What a record knows of the data, without the outputs of the classes."""
+    classes = tuple((item.index, item.name, item.images) for item in data.classes)
+    features = tuple((item.name, item.role, item.masks) for item in data.features)
+    return data.name, data.layout, data.split, data.images, data.available, classes, features, tuple(data.groups)
 
 
 @dataclass(frozen=True, slots=True)

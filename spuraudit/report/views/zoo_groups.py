@@ -60,6 +60,7 @@ class GroupsView:
 class _Mean:
     values: list[float]
     published: list[float]
+    saturated: int
 
     @property
     def value(self) -> float | None:
@@ -94,14 +95,16 @@ def _or_low(value: float | None) -> float:
 
 
 def _mean(models: list[AuditedModel], figure: Figure, sigma: float | None) -> _Mean:
-    values, published = [], []
+    values, published, saturated = [], [], 0
     for model in models:
-        value = model.value(figure, sigma)
+        found = model.figure(figure, sigma)
+        value = found.value if found is not None else None
+        saturated += found is not None and "saturated" in found.flags
         printed = getattr(model.entry.published, figure, None)
         if value is not None:
             values.append(value)
             published += [] if printed is None else [printed]
-    return _Mean(values, published)
+    return _Mean(values, published, saturated)
 
 
 def _any(means: dict[str, dict[Figure, _Mean]], figure: Figure) -> bool:
@@ -150,6 +153,8 @@ def _cell(figure: Figure, mean: _Mean) -> MeanCell:
             f"sd {shown(figure, stdev(mean.values))}, {shown(figure, min(mean.values))} to "
             f"{shown(figure, max(mean.values))}"
         )
+    if mean.saturated:
+        spread = f"{spread}; {count(mean.saturated)} saturated" if spread else "saturated"
     over = "" if len(mean.published) == len(mean.values) else f" ({len(mean.published)} of {len(mean.values)})"
     published = f"published {shown(figure, mean.printed)}{over}" if mean.published else ""
     return MeanCell(shown(figure, mean.value), spread, published)

@@ -9,7 +9,7 @@ from spuraudit.report import bounds
 from spuraudit.report.charts.scatter import legend_mark, looks
 from spuraudit.report.charts.zoo_map import Spot, zoo_map
 from spuraudit.report.formats import many, percent, plain
-from spuraudit.report.views.zoo_summary import by_rcs
+from spuraudit.report.views.zoo_summary import in_order
 from spuraudit.report.zoo_evidence import NO_GROUP
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def map_view(evidence: ZooEvidence) -> MapView | None:
     if not models or evidence.sigma is None:
         return None
     signs = looks(model.entry.group or NO_GROUP for model in models)
-    ordered = [model.entry.id for model, _ in by_rcs(evidence)]
+    ordered = [model.entry.id for model, _ in in_order(evidence)]
     ends = list(dict.fromkeys([*ordered[:1], *ordered[-1:]]))
     named = len(models) <= bounds.NAMED_DOTS
     spots = sorted(
@@ -66,7 +66,9 @@ def _spot(model: AuditedModel, sigma: float, look: tuple[str, str], ends: list[s
     assert spurious.value is not None
     name, leads = model.entry.name, model.entry.id in ends
     said = f"{name}: core {percent(core.value)}, spurious {percent(spurious.value)}"
-    said += f", RCS {plain(model.value('rcs', sigma))}"
+    rcs = model.figure("rcs", sigma)
+    if rcs is not None:
+        said += f", RCS {plain(rcs.value)}{', saturated' if 'saturated' in rcs.flags else ''}"
     printed = model.entry.published
     beside = (
         (printed.core, printed.spurious)

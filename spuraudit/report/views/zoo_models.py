@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from spuraudit.report import bounds
 from spuraudit.report.formats import NONE, count, interval, many, plain
+from spuraudit.report.views.zoo_warnings import warned
 from spuraudit.report.zoo_evidence import FIGURES, METRICS, NO_GROUP
 from spuraudit.report.zoo_ranks import ranks
 
 if TYPE_CHECKING:
     from spuraudit.record.zoo import ZooModel
+    from spuraudit.report.views.zoo_warnings import Footnote, Mark
     from spuraudit.report.zoo_evidence import AuditedModel, Figure, ZooEvidence
     from spuraudit.report.zoo_ranks import Rank
 
@@ -28,23 +30,27 @@ class FigureCell:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model; a failed one has no figures but the published ones."""
+    """A model; a failed one has no figures but the published ones. `moved`: 'clean 18 (+2)', rank and places won."""
 
     name: str
     group: str
+    marks: list[Mark]
     cells: list[FigureCell]
-    rank_clean: str
     rank_core: str
-    gain: str
+    moved: str
     n: str
     failed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ModelsView:
-    """The table, highest RCS first. `source`: of the published figures, where any model has them."""
+    """The table, highest RCS first. `source`: of the published figures, where any model has them.
+
+    `footnotes`: the notices that the rows' marks lead to.
+    """
 
     rows: list[ModelRow]
+    footnotes: list[Footnote]
     published: bool
     source: str | None
     saturated: bool
@@ -55,11 +61,13 @@ def models_view(evidence: ZooEvidence) -> ModelsView:
     """Evaluated models by RCS, those without one after them, failed ones last."""
     places = ranks(evidence)
     ordered = sorted(evidence.audited, key=lambda model: -(_or(model.value("rcs", evidence.sigma), -2.0)))
-    rows = [_row(model, evidence.sigma, places.get(model.entry.id)) for model in ordered]
+    marks, footnotes = warned(ordered[: bounds.MODEL_ROWS])
+    rows = [_row(model, evidence.sigma, places.get(model.entry.id), marks.get(model.entry.id, [])) for model in ordered]
     rows += [_failed(model) for model in evidence.failed]
     over = len(rows) - bounds.MODEL_ROWS
     return ModelsView(
         rows[: bounds.MODEL_ROWS],
+        footnotes,
         any(model.published is not None for model in evidence.zoo.models),
         evidence.zoo.source,
         any(cell.value.endswith("*") for row in rows for cell in row.cells),
@@ -71,15 +79,15 @@ def _or(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def _row(model: AuditedModel, sigma: float | None, place: Rank | None) -> ModelRow:
+def _row(model: AuditedModel, sigma: float | None, place: Rank | None, marks: list[Mark]) -> ModelRow:
     core = model.figure("core", sigma) or model.figure("clean", sigma)
     return ModelRow(
         model.entry.name,
         model.entry.group or NO_GROUP,
+        marks,
         [_cell(model, figure, sigma) for figure in FIGURES],
-        str(place.clean) if place else NONE,
         str(place.core) if place else NONE,
-        gained(place.gain) if place else NONE,
+        f"clean\u00a0{place.clean} ({gained(place.gain)})" if place else "",
         count(core.n) if core else NONE,
         False,
     )
@@ -94,7 +102,7 @@ def _failed(entry: ZooModel) -> ModelRow:
     cells = [
         FigureCell(NONE, published=_beside(figure, getattr(entry.published, figure, None), None)) for figure in FIGURES
     ]
-    return ModelRow(entry.name, entry.group or NO_GROUP, cells, NONE, NONE, NONE, NONE, True)
+    return ModelRow(entry.name, entry.group or NO_GROUP, [], cells, NONE, "", NONE, True)
 
 
 def shown(figure: Figure, value: float | None) -> str:
@@ -109,12 +117,13 @@ def _cell(model: AuditedModel, figure: Figure, sigma: float | None) -> FigureCel
     printed = getattr(model.entry.published, figure, None)
     if found is None:
         return FigureCell(NONE, published=_beside(figure, printed, None), note="not measured")
-    star = "*" if "saturated" in found.flags else ""
+    saturated = "saturated" in found.flags
+    note = "saturated" if saturated else ""
     return FigureCell(
-        shown(figure, found.value) + star,
+        shown(figure, found.value) + ("*" if saturated else ""),
         interval(METRICS[figure], found.ci) if found.ci else "",
         _beside(figure, printed, found.value),
-        (found.reason or "undefined") if found.value is None else "",
+        (found.reason or "undefined") if found.value is None else note,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from spuraudit.record.zoo_folder import fingerprint_of
 from spuraudit.report import bounds
 from spuraudit.report.comparable import core_definition, differences, reference, strict_differences
 from spuraudit.report.formats import NONE, count, listing, many, plain
@@ -208,7 +209,7 @@ def facts(evidence: ZooEvidence) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Platform", zoo.environment.platform),
         ("Made by", f"spuraudit {zoo.tool.version}, zoo record format {zoo.schema_version}"),
     ]
-    data = [("Name", zoo.data), ("Fingerprint", zoo.data_fingerprint)]
+    data = [("Name", zoo.data), ("Fingerprint", zoo.data_fingerprint), *_own_class_maps(evidence)]
     if evidence.audited:
         first = evidence.audited[0].record.data
         data += [
@@ -222,6 +223,17 @@ def facts(evidence: ZooEvidence) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Data", data),
         ("Published figures", [("Source", zoo.source or "none")]),
         ("Versions", [("Python", zoo.environment.python), *sorted(zoo.environment.packages.items())]),
+    ]
+
+
+def _own_class_maps(evidence: ZooEvidence) -> list[tuple[str, str]]:
+    names: dict[str, list[str]] = defaultdict(list)
+    for model in evidence.audited:
+        own = fingerprint_of(evidence.zoo, model.entry)
+        if own != evidence.zoo.data_fingerprint:
+            names[own].append(model.entry.name)
+    return [
+        ("With another class map", f"{own[:16]}, the same photos ({listing(models)})") for own, models in names.items()
     ]
 
 

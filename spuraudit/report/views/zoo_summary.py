@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from spuraudit.report.formats import NARROW, count, interval, listing, many, plain
 from spuraudit.report.views.zoo_notes import apart
+from spuraudit.report.views.zoo_warnings import NEAR_CHANCE, PREPROCESSING, with_notice
 
 if TYPE_CHECKING:
     from spuraudit.record.scan import Measurement
@@ -24,18 +25,30 @@ class Summary:
 
 def summary_view(evidence: ZooEvidence) -> Summary:
     """The statement, what keeps it from being read as more than it is, and every failed model."""
-    unlike = apart(evidence)
-    ordered = [(model, rcs) for model, rcs in by_rcs(evidence) if model.entry.id not in unlike]
+    ordered = in_order(evidence)
     failed = [(model.name, model.reason or "no reason was recorded") for model in evidence.failed]
     return Summary(_statement(evidence, ordered), _cautions(evidence, ordered), failed)
 
 
-def by_rcs(evidence: ZooEvidence) -> list[tuple[AuditedModel, Measurement]]:
-    """Models with an RCS, the highest first; equal ones in the order of the zoo file."""
+def in_order(evidence: ZooEvidence) -> list[tuple[AuditedModel, Measurement]]:
+    """Models that the RCS puts in an order, the highest first: none that is saturated, unless all are."""
+    found = _with_rcs(evidence)
+    return [pair for pair in found if not _saturated(pair[1])] or found
+
+
+def _saturated(rcs: Measurement) -> bool:
+    return "saturated" in rcs.flags
+
+
+def _with_rcs(evidence: ZooEvidence) -> list[tuple[AuditedModel, Measurement]]:
+    """Comparable models with an RCS, the highest first; equal ones in the order of the zoo file."""
+    unlike = apart(evidence)
     found = [
         (model, rcs)
         for model in evidence.audited
-        if (rcs := model.figure("rcs", evidence.sigma)) is not None and rcs.value is not None
+        if (rcs := model.figure("rcs", evidence.sigma)) is not None
+        and rcs.value is not None
+        and model.entry.id not in unlike
     ]
     return sorted(found, key=lambda pair: -(pair[1].value or 0.0))
 
@@ -48,6 +61,8 @@ def _statement(evidence: ZooEvidence, ordered: list[tuple[AuditedModel, Measurem
     said = f"{_one(done)} evaluated on {zoo.data}, {_images(evidence)}."
     if len(ordered) == 1:
         said += f" {ordered[0][0].entry.name} has RCS {_rcs(ordered[0][1])}."
+    elif ordered and ordered[0][1].value == ordered[-1][1].value:
+        said += f" {listing([model.entry.name for model, _ in ordered])} have the same RCS, {_value(ordered[0][1])}."
     elif ordered:
         most, least = ordered[0], ordered[-1]
         said += (
@@ -80,11 +95,15 @@ def _images(evidence: ZooEvidence) -> str:
 
 def _rcs(rcs: Measurement) -> str:
     ends = f" (95{NARROW}% {interval('rcs', rcs.ci)})" if rcs.ci else ""
-    return f"{plain(rcs.value)}{ends}"
+    return f"{_value(rcs)}{ends}"
+
+
+def _value(rcs: Measurement) -> str:
+    return f"{plain(rcs.value)}{', saturated' if _saturated(rcs) else ''}"
 
 
 def _cautions(evidence: ZooEvidence, ordered: list[tuple[AuditedModel, Measurement]]) -> list[str]:
-    out = []
+    out = _warned(evidence)
     unlike = len(apart(evidence))
     if unlike:
         out.append(
@@ -101,13 +120,35 @@ def _cautions(evidence: ZooEvidence, ordered: list[tuple[AuditedModel, Measureme
                 f"{many(high, 'other model')} overlap with that of the highest, those of {count(low)} with that of the "
                 "lowest."
             )
-    saturated = [model.entry.name for model, rcs in ordered if "saturated" in rcs.flags]
+    saturated = [model.entry.name for model, rcs in _with_rcs(evidence) if _saturated(rcs)]
     if saturated:
+        left = "" if _saturated(ordered[0][1]) else " They have no place in the order above."
         out.append(
-            f"RCS at its limit by arithmetic only (an accuracy sits at 0 or 100{NARROW}%): {listing(saturated, 5)}. "
-            "Read the accuracies instead."
+            f"Saturated, RCS at its limit by arithmetic only (an accuracy sits at 0 or 100{NARROW}%): "
+            f"{listing(saturated, 5)}. Read the accuracies instead.{left}"
         )
     return out
+
+
+def _warned(evidence: ZooEvidence) -> list[str]:
+    out = []
+    doubted = with_notice(evidence.audited, PREPROCESSING)
+    if doubted:
+        out.append(
+            f"Another preprocessing answers far more images right ({PREPROCESSING}) for {_of(doubted, evidence)}: "
+            f"{listing(doubted, 5)}. Figures under a wrong preprocessing are not those of the model as it was trained."
+        )
+    chance = with_notice(evidence.audited, NEAR_CHANCE)
+    if chance:
+        out.append(
+            f"Clean accuracy is near chance ({NEAR_CHANCE}) for {_of(chance, evidence)}: {listing(chance, 5)}. What "
+            "noise takes from guesses says nothing of object or surroundings: an RCS there is not to be read."
+        )
+    return out
+
+
+def _of(names: list[str], evidence: ZooEvidence) -> str:
+    return f"{count(len(names))} of {many(len(evidence.audited), 'model')}"
 
 
 def _touch(one: Measurement, other: Measurement) -> bool:
