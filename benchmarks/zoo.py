@@ -1,6 +1,6 @@
 """A zoo run against the same models scanned one by one, and a Ray cluster of two workers against one.
 
-    python benchmarks/zoo.py [--images 96] [--turns 3] [--no-ray]
+    python benchmarks/zoo.py [--images 48] [--turns 3] [--no-ray]
 
 Random weights and drawn photos: the time does not depend on what they show. Two conditions:
 
@@ -8,8 +8,8 @@ Random weights and drawn photos: the time does not depend on what they show. Two
 - passes dominate: photos of 500 x 375 pixels, larger networks, five draws.
 
 A side's time is everything from opening the dataset to the last scan.json: loading, the check of the clean accuracy,
-passes, records. Sides take turns; figures are ratios of the medians, with the range over turns. The share of decoding is that
-of the one-by-one side: photos and masks decoded as often as it decodes them, divided by its time.
+passes, records. Sides take turns; figures are ratios of the medians, with the range over turns. The share of decoding
+is that of the one-by-one side: photos and masks decoded as often as it decodes them, divided by its time.
 
 Ray: two workers against one on the first condition, one thread each; the cluster is started before the clock. The
 first unit of a worker pays for importing packages and loading the group's models.
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 SMALL = ("lcnet_035", "lcnet_050", "tinynet_e", "mobilenetv3_small_050", "mobilenetv3_small_075", "mnasnet_small")
 LARGE = ("mobilenetv2_100", "resnet18", "efficientnet_lite0", "regnetx_004")
 CLASSES = 2
+#: One for all, as with Salient ImageNet, whose masks fix resize and crop.
+GEOMETRY = {"img_size": 224, "crop_pct": 0.875, "interpolation": "bicubic"}
 
 
 def draw(folder: Path, images: int, size: tuple[int, int]) -> Path:
@@ -79,7 +81,8 @@ def job_of(folder: Path, archs: tuple[str, ...], data: Path, trials: int) -> Zoo
     for arch in archs:
         torch.manual_seed(0)
         path = folder / f"{arch}.pt"
-        torch.save({"arch": arch, "state_dict": timm.create_model(arch).state_dict()}, path)
+        content = {"arch": arch, "state_dict": timm.create_model(arch).state_dict(), "args": GEOMETRY}
+        torch.save(content, path)
         items.append(ZooItem(arch, arch, str(path)))
     settings = ScanSettings(audits=("noise",), trials=trials, allow_chance=True)
     return ZooJob(
@@ -162,7 +165,7 @@ def compare_workers(job: ZooJob, turns: int) -> None:
 def main() -> None:
     """All conditions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--no-ray", action="store_true")
     given = parser.parse_args()

@@ -38,11 +38,12 @@ LEVEL = 0.01
 
 @dataclass(frozen=True)
 class _Judged:
-    """A candidate and its answers to the images."""
+    """A candidate and its answers to the images. alike: other candidates that answer every image as it does."""
 
     model: Model
     asked: Asked
     near_chance: bool
+    alike: tuple[str, ...] = ()
 
     @property
     def score(self) -> int:
@@ -126,8 +127,12 @@ def _kinds(judged: Sequence[_Judged]) -> list[_Judged]:
     """The first of every set of candidates that answer all images alike."""
     kinds: list[_Judged] = []
     for one in judged:
-        if not any(np.array_equal(one.asked.outputs, kind.asked.outputs) for kind in kinds):
+        same = (i for i, kind in enumerate(kinds) if np.array_equal(one.asked.outputs, kind.asked.outputs))
+        place = next(same, None)
+        if place is None:
             kinds.append(one)
+        else:
+            kinds[place] = replace(kinds[place], alike=(*kinds[place].alike, one.model.record.arch))
     return kinds
 
 
@@ -145,7 +150,11 @@ def _chosen(best: _Judged, others: Sequence[_Judged], images: int) -> Model:
 
 def _undecided(kinds: Sequence[_Judged], images: int, why: str) -> ModelError:
     name = kinds[0].model.record.file or kinds[0].model.record.name
-    listed = "\n".join(f"  {kind.model.record.arch}: {kind.score} of {images} right" for kind in kinds)
+    listed = "\n".join(
+        f"  {', '.join([kind.model.record.arch, *kind.alike])}: {kind.score} of {images} right"
+        f"{', with the same answers' if kind.alike else ''}"
+        for kind in kinds
+    )
     return ModelError(
         f"{name} does not say which architecture its weights belong to, they fit several that compute differently, "
         f"and {why}:\n{listed}",

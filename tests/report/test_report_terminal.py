@@ -37,7 +37,7 @@ def test_label_means_of_a_sigmoid_head_are_key_numbers(capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     for place, (metric, name) in enumerate(MEANS):
         title = f"{name} (sigma 0.25)" if "_mean" in metric else name
-        line = next(line for line in printed.splitlines() if line.startswith(f"{title}  "))
+        line = next(line for line in printed.splitlines() if line.startswith(f" {title}  "))
         assert f"{10 + 10 * place:.1f} %" in line
     assert "98.7" not in printed
 
