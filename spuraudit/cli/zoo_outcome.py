@@ -49,6 +49,7 @@ def _print_record(record: ZooRecord, folder: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from spuraudit.cli.outcome import notices_lines
     from spuraudit.record.folder import read_record
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -63,7 +64,7 @@ def _print_record(record: ZooRecord, folder: Path) -> None:
             continue
         scan = read_record(folder / model.run)
         table.add_row(Text(model.name), Text(model.group or ""), *_cells(model, scan))
-        notices += [f"{model.name}: {n.code} {n.text}" for n in scan.warnings if n.code in _SERIOUS]
+        notices += [f"{model.name}: {line}" for line in notices_lines(scan) if line.startswith(_SERIOUS)]
     console.print(table)
     for notice in notices:
         console.print(notice, markup=False, soft_wrap=True)
