@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import huggingface_hub.constants
 import numpy as np
 import open_clip
 import torch
@@ -180,3 +182,20 @@ def write(path: Path, text: str) -> Path:
     """A text file, its common indentation taken off."""
     path.write_text(textwrap.dedent(text), encoding="utf-8")
     return path
+
+
+def enter(original: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in `folder`, which leads to all of `original`; the hub's cache is the one there, and nobody can be asked."""
+    for entry in original.iterdir():
+        (folder / entry.name).symlink_to(entry)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(original / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "SPURAUDIT_ZOO"):
+        monkeypatch.delenv(name, raising=False)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

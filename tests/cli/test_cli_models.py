@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub.constants
 import open_clip
 import open_clip.factory
 import pytest
@@ -68,19 +66,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def here(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working directory that leads to all of it; the hub's cache is the one there, and nobody can be asked."""
-    for entry in original.iterdir():
-        (tmp_path / entry.name).symlink_to(entry)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(original / "hub"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "SPURAUDIT_ZOO"):
-        monkeypatch.delenv(name, raising=False)
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a connection was tried")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    spec_files.enter(original, tmp_path, monkeypatch)
     yield tmp_path
     sys.modules.pop("odd", None)
 

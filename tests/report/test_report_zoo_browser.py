@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sample_zoo
-from test_report_browser import FLAGS, Visit, _chromium, words
+from test_report_browser import Visit, words
 
 from spuraudit.record.folder import write_bytes
 from spuraudit.report.zoo_page import render_zoo
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
+pytest.importorskip("playwright.sync_api", reason="needs the Python package playwright")
 pytestmark = pytest.mark.browser
 
 KINDS = ("paper", "plain", "single", "awkward", "hostile")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = _chromium()
-    if path is None:
-        pytest.skip("no Chromium on this machine (apt install chromium, or set SPURAUDIT_CHROMIUM)")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
