@@ -89,6 +89,7 @@ def load(
     target = resolve_device(device)
     if head not in (None, "softmax", "sigmoid"):
         raise UsageError(f"There is no head {head!r}.", "Use softmax or sigmoid.")
+    place = _Place(target, resolve_precision(precision, target), head)
     given = dict(kwargs or {})
     if overrides.img_size is not None and "img_size" in given:
         raise UsageError("The input size is given twice: --img-size and --model-kwargs img_size.", "Leave one out.")
@@ -106,7 +107,6 @@ def load(
     )
     source, name = source_of(spec)
     draft = source(name, request)
-    place = _Place(target, resolve_precision(precision, target), head)
     if draft.undecided is None:
         return _finish(draft, place)
     if choose is None:
