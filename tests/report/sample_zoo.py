@@ -35,7 +35,7 @@ PAIRS = (
     ("swing", "hands on the chain"),
     ("baseball", "glove"),
 )
-FAILED = "The weights are not in the cache. Fetch them with `spuraudit zoo fetch`, or run with --allow-download."
+FAILED = "The weights are not in the cache. Fetch them with --allow-download."
 
 
 @dataclass
