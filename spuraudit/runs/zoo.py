@@ -146,9 +146,9 @@ class ZooRun:
 
         Raises RunError where the folder belongs to another zoo run, DataError at the first unreadable image.
         """
+        _claim(self.job, fingerprint(dataset))
         for name in _RESULTS:  # of an earlier call: its models may be others
             (self.job.folder / name).unlink(missing_ok=True)
-        _claim(self.job, fingerprint(dataset))
         try:
             surveyed = survey(self.job, dataset, self.executor.beside, self.progress)
             self._fail({id_: reason_of(error) for id_, error in surveyed.failed.items()})
@@ -157,7 +157,8 @@ class ZooRun:
                 self._one_group(items, dataset, argv)
             self._finish(self.executor.drain(self.progress), argv)
         finally:
-            self._leave_nothing_half()
+            if self.conclude_all:  # others may be at work on shares of their own, and have no part yet
+                self._leave_nothing_half()
 
     def _one_group(self, items: Sequence[ZooItem], dataset: Dataset, argv: Sequence[str]) -> None:
         """In a call of its own, so that these models go before the next ones come."""

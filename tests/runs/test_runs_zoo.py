@@ -153,8 +153,10 @@ def test_an_unreadable_image_is_everybodys(tmp_path: Path) -> None:
 
 def test_the_folder_of_another_zoo_run_is_refused(whole: Path) -> None:
     other = zoo_jobs.SETTINGS.model_copy(update={"seed": 1})
+    before = (whole / "zoo" / "zoo.json").read_bytes()
     with pytest.raises(RunError, match="zoo run of other data, settings"):
         run_zoo(ZooRun(job(whole, settings=other), Here()))
+    assert (whole / "zoo" / "zoo.json").read_bytes() == before
     with pytest.raises(RunError, match="not a zoo run"):
         run_zoo(ZooRun(job(whole, "data"), Here()))
 
@@ -238,3 +240,13 @@ def test_nothing_half_is_left_where_nothing_was_answered(tmp_path: Path) -> None
         run_zoo(ZooRun(job(tmp_path, settings=wrong), Here()))
     assert not (tmp_path / "zoo").exists()
     assert run_zoo(ZooRun(job(tmp_path), Here())) is not None
+
+
+def test_a_share_that_fails_leaves_the_claims_of_others(tmp_path: Path) -> None:
+    planned = job(tmp_path)
+    run_zoo(ZooRun(planned, Here(Share(0, 1)), conclude_all=False))  # claimed by a share that has no part yet
+    broken = replace(planned, items=(ZooItem("wide", "Wide", str(tmp_path / "gone.pt")),))
+    with pytest.raises(NotEvaluatedError):
+        run_zoo(ZooRun(broken, Here(Share(1, 2)), conclude_all=False))
+    assert (tmp_path / "zoo" / "models" / "wide" / "plan.json").is_file()
+    assert run_zoo(ZooRun(planned, Here())) is not None
