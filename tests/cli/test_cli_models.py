@@ -155,6 +155,7 @@ def test_what_the_user_says_is_shown_as_the_users(
 def test_a_zero_shot_classifier(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SPURAUDIT_CACHE", str(here / "cache"))
     options = ("--classnames", "names.txt", "--templates", "eight")
     ran = Ran(capsys, monkeypatch, "models", "info", f"open_clip:{CLIP},clip.pt", *options)
     assert (ran.code, ran.err) == (0, "")
