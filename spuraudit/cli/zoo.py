@@ -6,16 +6,13 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from spuraudit.cli import options
 from spuraudit.cli.zoo_options import absolute, executor_of, items_of, share_of
 from spuraudit.errors import EXIT_NOT_EVALUATED, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 _ZOO, _MACHINES = "Models", "Machines"
 
@@ -160,7 +157,7 @@ def zoo(
         raise typer.Exit
 
     from spuraudit.cli.progress import progress_for
-    from spuraudit.cli.scan_options import audit_names, batch_images, configuration, given_or, settings
+    from spuraudit.cli.scan_options import audit_names, batch_images, configuration, given_or, refuse_idle, settings
     from spuraudit.runs.allocator import keep_large_blocks
     from spuraudit.runs.prepare import Machine
     from spuraudit.runs.storage import Storage
@@ -169,20 +166,22 @@ def zoo(
 
     keep_large_blocks()
     file = configuration(config)
-    chosen = settings(
-        file,
-        split=split,
-        limit=limit,
-        answers=answers,
-        allow_chance=allow_chance or None,
-        audits=audit_names(audits),
-        sigmas=tuple(sigma) if sigma else None,
-        trials=trials,
-        spurious_region=spurious_region,
-        clamp=clamp,
-        swap_trials=swap_trials,
-        seed=seed,
-    )
+    given = {
+        "split": split,
+        "limit": limit,
+        "answers": answers,
+        "allow_chance": allow_chance or None,
+        "audits": audit_names(audits),
+        "sigmas": tuple(sigma) if sigma else None,
+        "trials": trials,
+        "spurious_region": spurious_region,
+        "clamp": clamp,
+        "swap_trials": swap_trials,
+        "seed": seed,
+    }
+    chosen = settings(file, **given)
+    if chosen.audits is not None:
+        refuse_idle(given, chosen.audits)
     images = batch_images(batch_size)
     if images is None:
         raise UsageError("--batch-size auto fits one model, not many.", "Give a number, such as 64.")

@@ -16,17 +16,16 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 from uuid import uuid4
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from spuraudit.errors import RunError
-from spuraudit.record.scan import SCHEMA_VERSION, ScanRecord
+from spuraudit.record.scan import ScanRecord
 from spuraudit.record.verdict import Verdict
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
+Record = TypeVar("Record", bound=BaseModel)
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -154,28 +153,35 @@ def read_record(run: Path) -> ScanRecord:
                 "Run the same `spuraudit scan` command again: it resumes where it stopped.",
             )
         raise RunError(f"{run}: no run here (no scan.json).", "Give a run folder, as printed by `spuraudit scan`.")
+    foreign = RunError(f"{file}: not a spuraudit record.", "Give a run folder, as printed by `spuraudit scan`.")
+    return read_json(file, ScanRecord, "scan again", foreign)
+
+
+def read_json(file: Path, kind: type[Record], again: str, foreign: RunError) -> Record:
+    """A record of a kind that states its schema and version. again: how to come by another one.
+
+    Raises RunError: not JSON, another version, an invalid field; `foreign` where it is of another kind.
+    """
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
-        raise RunError(f"{file}: not readable as JSON ({error}).", "Restore the file or scan again.") from error
-    _check_version(file, content)
+        raise RunError(f"{file}: not readable as JSON ({error}).", f"Restore the file or {again}.") from error
+    fields = kind.model_fields
+    if not isinstance(content, dict) or content.get("schema") != fields["schema_name"].default:
+        raise foreign
+    version, reads = str(content.get("schema_version", "?")), fields["schema_version"].default.split(".")[0]
+    if version.split(".")[0] != reads:
+        raise RunError(
+            f"{file}: record version {version}; this spuraudit reads {reads}.x.",
+            f"Use the spuraudit that wrote it (see tool.version in the file), or {again}.",
+        )
     try:
-        return ScanRecord.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise RunError(f"{file}: not a valid record: {where}: {first['msg']}.", "Scan again.") from error
-
-
-def _check_version(file: Path, content: object) -> None:
-    if not isinstance(content, dict) or content.get("schema") != "spuraudit/scan":
-        raise RunError(f"{file}: not a spuraudit record.", "Give a run folder, as printed by `spuraudit scan`.")
-    version = str(content.get("schema_version", "?"))
-    if version.split(".")[0] != SCHEMA_VERSION.split(".")[0]:
-        raise RunError(
-            f"{file}: record version {version}; this spuraudit reads {SCHEMA_VERSION.split('.')[0]}.x.",
-            "Use the spuraudit that wrote it (see tool.version in the file), or scan again.",
-        )
+        wrong = f"{file}: not a valid record: {where}: {first['msg']}."
+        raise RunError(wrong, f"{again.capitalize()}.") from error
 
 
 def read_verdict(run: Path) -> Verdict | None:

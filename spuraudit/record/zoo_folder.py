@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from spuraudit.errors import RunError
-from spuraudit.record.folder import read_record, sha256_of
-from spuraudit.record.zoo import ZOO_SCHEMA_VERSION, ZooModel, ZooRecord
+from spuraudit.record.folder import read_json, read_record, sha256_of
+from spuraudit.record.zoo import ZooModel, ZooRecord
 
 if TYPE_CHECKING:
     from spuraudit.record.scan import ScanRecord
@@ -35,31 +32,11 @@ def read_zoo(folder: Path) -> ZooRecord:
         if (folder / PLAN).is_file():
             raise RunError(
                 f"{folder}: this zoo run is unfinished (no {RECORD}).",
-                "Run the same `spuraudit zoo` command again: models that are done are skipped.",
+                "Run the same `spuraudit zoo` command again: it resumes where it stopped.",
             )
         raise RunError(f"{folder}: no zoo run here (no {RECORD}).", "Give a folder that `spuraudit zoo` wrote.")
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: not readable as JSON ({error}).", "Restore the file or run the zoo again.") from error
-    _check_version(file, content)
-    try:
-        return ZooRecord.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise RunError(f"{file}: not a valid record: {where}: {first['msg']}.", "Run the zoo again.") from error
-
-
-def _check_version(file: Path, content: object) -> None:
-    if not isinstance(content, dict) or content.get("schema") != "spuraudit/zoo":
-        raise RunError(f"{file}: not the record of a zoo run.", "Give a folder that `spuraudit zoo` wrote.")
-    version, reads = str(content.get("schema_version", "?")), ZOO_SCHEMA_VERSION.split(".")[0]
-    if version.split(".")[0] != reads:
-        raise RunError(
-            f"{file}: record version {version}; this spuraudit reads {reads}.x.",
-            "Use the spuraudit that wrote it (see tool.version in the file), or run the zoo again.",
-        )
+    foreign = RunError(f"{file}: not the record of a zoo run.", "Give a folder that `spuraudit zoo` wrote.")
+    return read_json(file, ZooRecord, "run the zoo again", foreign)
 
 
 def run_folder(folder: Path, model: ZooModel) -> Path:

@@ -140,6 +140,7 @@ def test_one_model_among_a_zoo(folder: Path, reference: Path) -> None:
         (["--shard", "1/2", "--merge"], "--merge concludes, --shard answers a share"),
         (["--ray-workers", "2"], "--ray-workers has no effect"),
         (["--executor", "slurm"], "Use here or ray"),
+        (["--audits", "noise"], "--swap-trials has no effect"),
         (["--batch-size", "auto"], "fits one model, not many"),
         (["--preset", "theirs"], "preset"),
     ],

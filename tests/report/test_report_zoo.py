@@ -66,7 +66,7 @@ def test_an_unfinished_zoo_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "zoo-plan.json").write_text("{}")
     with pytest.raises(RunError, match="unfinished") as caught:
         gather_zoo(tmp_path)
-    assert "models that are done are skipped" in (caught.value.hint or "")
+    assert "resumes where it stopped" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
