@@ -6,6 +6,7 @@
     ├── DataError           an image, mask, manifest or archive is missing, unreadable or inconsistent
     ├── ModelError          a checkpoint cannot be loaded or does not fit the dataset
     ├── RunError            a run folder is missing, unfinished, foreign or cannot be written
+    ├── FixError            a fine-tuning diverged or collapsed, or lacks what its method needs
     └── NotEvaluatedError   everything was readable, but there is not enough evidence to conclude anything
 
 A gate that fails is not an exception: it is a verdict, with exit code 1.
@@ -59,6 +60,10 @@ class ModelError(SpurauditError):
 
 class RunError(SpurauditError):
     """A run folder is missing, unfinished, made by other inputs, or cannot be written."""
+
+
+class FixError(SpurauditError):
+    """A fine-tuning diverged or collapsed, or the data lack what its method needs."""
 
 
 class NotEvaluatedError(SpurauditError):

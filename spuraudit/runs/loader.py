@@ -37,10 +37,13 @@ KEPT_BYTES = 64 * 2**20
 
 
 class Kept:
-    """The first images of a dataset in one geometry, as bytes: what a scan checks beforehand, it asks again."""
+    """The first images of a dataset in one geometry, as bytes: what a scan checks beforehand, it asks again.
 
-    def __init__(self) -> None:
-        self._left = KEPT_BYTES
+    room: memory they may take, bytes.
+    """
+
+    def __init__(self, room: int | None = None) -> None:
+        self._left = KEPT_BYTES if room is None else room
         self._decoded: dict[str, Decoded] = {}
         self._lock = Lock()
 
@@ -72,9 +75,15 @@ class Loader:
     """
 
     def __init__(
-        self, dataset: Dataset, preprocess: Preprocess, device: torch.device, workers: int, kept: Kept | None = None
+        self,
+        dataset: Dataset,
+        preprocess: Preprocess,
+        device: torch.device,
+        workers: int,
+        kept: Kept | None = None,
+        ahead: int | None = None,
     ) -> None:
-        """kept: what loaders of the same dataset and geometry share."""
+        """kept: what loaders of the same dataset and geometry share. ahead: samples prepared before they are wanted."""
         self._dataset = dataset
         self._kept = kept or Kept()
         geometry = self._geometry = preprocess.geometry
@@ -88,7 +97,7 @@ class Loader:
         self._donors: OrderedDict[str, Future[Sample]] = OrderedDict()
         #: Everything somebody holds: those looked ahead to, and donors.
         self._within_reach: WeakValueDictionary[str, Future[Sample]] = WeakValueDictionary()
-        self._lookahead = 2 * workers
+        self._lookahead = ahead or 2 * workers
         self._pool = LoneThreads(workers, "decode")
 
     @property

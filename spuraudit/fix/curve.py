@@ -1,0 +1,147 @@
+"""What a training showed on its way, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Fewer images than these say nothing about a collapse.
+_ENOUGH = 50
+
+
+@dataclass
+class Epoch:
+    """Sums over the steps of an epoch; `step`: the one it ended with, 0 while it is open.
+
+    right, seen, answered: per class of the dataset, of the training images as they were shown.
+    """
+
+    classes: int
+    step: int = 0
+    steps: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    right: list[int] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    validation: float | None = None
+
+    def __post_init__(self) -> None:
+        self.right = self.right or [0] * self.classes
+        self.seen = self.seen or [0] * self.classes
+        self.answered = self.answered or [0] * self.classes
+
+    def count(self, predicted: Tensor, labels: Tensor) -> None:
+        """Answers to some images: (B,) int64 each, in the dataset's classes, on the CPU."""
+        for counts, of in ((self.right, labels[predicted == labels]), (self.seen, labels), (self.answered, predicted)):
+            for label, number in enumerate(torch.bincount(of, minlength=self.classes).tolist()):
+                counts[label] += number
+
+    def add(self, terms: dict[str, float], seconds: float, cpu: float) -> None:
+        """One step."""
+        self.steps += 1
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.seconds += seconds
+        self.cpu_seconds += cpu
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Means over the steps."""
+        return {name: value / self.steps for name, value in self.sums.items()} if self.steps else {}
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over classes, on the training images as they were shown."""
+        of_class = [right / seen for right, seen in zip(self.right, self.seen, strict=True) if seen]
+        return sum(of_class) / len(of_class) if of_class else 0.0
+
+    @property
+    def collapse(self) -> str | None:
+        """Why the model of this epoch is a ruin; None where it is not, or where too little was seen to tell."""
+        present = sum(seen > 0 for seen in self.seen)
+        images = sum(self.seen)
+        if present < 2 or images < _ENOUGH:
+            return None
+        given = [label for label, number in enumerate(self.answered) if number]
+        if len(given) == 1:
+            return f"all {images} images of the last epoch got one answer, class {given[0]}"
+        chance = 1 / present
+        noise = 2 * (chance * (1 - chance) / images) ** 0.5
+        if self.accuracy <= chance + noise:
+            return f"training accuracy is at chance ({self.accuracy:.3f} of {present} classes)"
+        return None
+
+    def line(self, name: str, total: int) -> str:
+        """For people: 'control, step 38 of 114: loss 0.211, accuracy 0.92, worst_group .61'."""
+        terms = ", ".join(f"{term} {value:.4g}" for term, value in self.terms.items())
+        validation = "" if self.validation is None else f", validation {self.validation:.3f}"
+        return f"{name}, step {self.step} of {total}: {terms}, training accuracy {self.accuracy:.3f}{validation}"
+
+
+@dataclass
+class Curve:
+    """The epochs of a training, the best of them by validation, and what was noticed."""
+
+    classes: int
+    epochs: list[Epoch] = field(default_factory=list)
+    best: int | None = None
+    notes: list[str] = field(default_factory=list)
+    stopped: str | None = None
+
+    @property
+    def open(self) -> Epoch:
+        """The epoch that is being trained."""
+        if not self.epochs or self.epochs[-1].step:
+            self.epochs.append(Epoch(self.classes))
+        return self.epochs[-1]
+
+    def close(self, step: int, validation: float | None) -> bool:
+        """End the open epoch; whether it is the best so far."""
+        epoch = self.open
+        epoch.step, epoch.validation = step, validation
+        before = None if self.best is None else self.epochs[self.best].validation
+        better = validation is not None and (before is None or validation > before)
+        if better:
+            self.best = len(self.epochs) - 1
+        return better
+
+    @property
+    def was_alive(self) -> bool:
+        """Whether an earlier epoch was above chance: a new head may begin at it."""
+        return any(epoch.collapse is None for epoch in self.epochs[:-1])
+
+    @property
+    def epochs_since_best(self) -> int:
+        """Epochs after the best one."""
+        return 0 if self.best is None else len(self.epochs) - 1 - self.best
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps, without decoding ahead of them and without validation."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all threads, over all steps."""
+        return sum(epoch.cpu_seconds for epoch in self.epochs)
+
+    @property
+    def steps(self) -> int:
+        """Carried out."""
+        return sum(epoch.steps for epoch in self.epochs)
+
+    def dump(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> Curve:
+        """What `dump` gave."""
+        return cls(**{**content, "epochs": [Epoch(**epoch) for epoch in content["epochs"]]})

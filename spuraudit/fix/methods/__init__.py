@@ -1,0 +1,1 @@
+"""Methods of fixing, one file each; `catalogue` lists them."""

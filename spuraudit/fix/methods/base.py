@@ -1,0 +1,49 @@
+"""A method of fixing: what it needs, its options, and what it wants trained. One file each in this folder."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from spuraudit.record.base import Part
+
+if TYPE_CHECKING:
+    from spuraudit.fix.job import Job, Prepared
+
+
+class Options(Part):
+    """Of a method that has none. A method's own options are fields with defaults, each with its source described."""
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """name: as typed. title: for people, a few words. source: of the method, as it is cited."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    options_type: ClassVar[type[Options]] = Options
+
+    options: Options
+
+    @abstractmethod
+    def lacks(self, job: Job) -> str | None:
+        """One sentence on what the data, or the model, lack for this method; None where it can begin."""
+
+    @abstractmethod
+    def prepare(self, job: Job) -> Prepared:
+        """What is to be trained. Early models and new images are made here.
+
+        Raises FixError where it turns out that there is nothing to work with (no errors, no samples).
+        """
+
+
+def images_with_core(job: Job) -> int:
+    """Training images whose core mask is known."""
+    return sum(row.has_core for row in job.train)
+
+
+def images_with_spurious(job: Job) -> int:
+    """Training images of which an annotated spurious feature has a mask."""
+    return sum(any(mask.role == "spurious" for mask in row.masks) for row in job.train)

@@ -1,0 +1,179 @@
+"""CoRM: core risk minimisation (Singla, Moayeri & Feizi 2022, section 7), by noise, by saliency, or by both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+
+from spuraudit.fix.job import Prepared
+from spuraudit.fix.learner import Learner, in_training
+from spuraudit.fix.losses.differences import agreement, as_loss, by_differences, by_double_backward
+from spuraudit.fix.losses.gradients import twice_differentiable
+from spuraudit.fix.losses.saliency import saliency_penalty
+from spuraudit.fix.methods.base import Method, Options, images_with_core
+from spuraudit.fix.objective import Objective, Outcome
+from spuraudit.perturb.dilation import dilate
+from spuraudit.perturb.draws import key_of, normal, rng_of
+from spuraudit.perturb.noise import add_noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spuraudit.audits.sample import Sample
+    from spuraudit.fix.batch import Batch
+    from spuraudit.fix.job import Job
+    from spuraudit.fix.loop import Training
+    from spuraudit.fix.objective import Backward
+
+
+class CormOptions(Options):
+    """Of `corm`."""
+
+    sigma: float = Field(default=0.25, ge=0, description="Of the noise, in [0, 1] pixels; 0: none (the evaluation's).")
+    withhold: float = Field(default=0.5, ge=0, le=1, description="Share of batches without noise (paper: e.g. 0.5).")
+    weight: float = Field(default=0.0, ge=0, description="Of the saliency term; 0: none. None is printed in the paper.")
+    dilation: int = Field(default=0, ge=0, description="Radius the core grows by, pixels; the paper's training has 0.")
+    derivative: Literal["auto", "double", "difference"] = Field(
+        default="auto", description="Of the saliency term: exact, by differences, or these where they agree at first."
+    )
+
+
+def core_of(batch: Batch, radius: int) -> Tensor:
+    """c: (B, H, W) soft, 1 = core; 1 everywhere for an image without core masks."""
+
+    def core(sample: Sample) -> Tensor | None:
+        return None if sample.core is None else dilate(sample.core, radius) if radius else sample.core
+
+    return batch.masks(core, absent=1.0)
+
+
+@dataclass(frozen=True)
+class CormObjective(Objective):
+    """Cross-entropy on images noised outside the core, plus weight * mean of ||(1 - c) o grad_x loss||^2."""
+
+    options: CormOptions
+    #: Whether the saliency term's gradient is taken by differences.
+    differences: bool = False
+
+    @property
+    def twice(self) -> bool:
+        """The saliency term is a gradient."""
+        return self.options.weight > 0
+
+    def show(self, batch: Batch) -> Batch:
+        """x + sigma z o (1 - c), clamped to [0, 1]; a coin per batch withholds the noise (paper: whole batches)."""
+        options = self.options
+        seed, step = batch.key
+        if options.sigma == 0 or rng_of(seed, "corm", step).random() < options.withhold:
+            return batch
+        keys = [key_of(seed, "corm", step, place, name) for place, name in enumerate(batch.ids)]
+        noise = normal(keys, tuple(batch.pixels.shape[1:])).to(batch.pixels.device)
+        outside = 1 - core_of(batch, options.dilation)
+        return batch.shown(add_noise(batch.pixels, outside, noise, options.sigma))
+
+    def accumulate(self, learner: Learner, batch: Batch, backward: Backward) -> Outcome:
+        """Both terms; the gradient of the saliency term at the image as it is shown."""
+        if not self.options.weight:
+            return super().accumulate(learner, batch, backward)
+        core = core_of(batch, self.options.dilation)
+        if self.differences:
+            return self._by_differences(learner, batch, core, backward)
+        pixels = batch.pixels.detach().requires_grad_()
+        logits = learner.logits(pixels)
+        losses = learner.losses(logits, batch.labels)
+        saliency = self.options.weight * saliency_penalty(losses, pixels, core).mean()
+        backward(losses.mean() + saliency)
+        return Outcome({"loss": losses.mean().detach(), "saliency": saliency.detach()}, logits.detach())
+
+    def _by_differences(self, learner: Learner, batch: Batch, core: Tensor, backward: Backward) -> Outcome:
+        kept: list[Tensor] = []
+
+        def loss_sum(pixels: Tensor) -> Tensor:
+            logits = learner.logits(pixels)
+            kept.append(logits.detach())
+            return learner.losses(logits, batch.labels).sum()
+
+        parameters = learner.parameters
+        found = by_differences(loss_sum, batch.pixels, core, parameters)
+        weight = self.options.weight
+        backward(as_loss(parameters, found.mixed(weight, len(batch))))
+        terms = {"loss": found.losses / len(batch), "saliency": weight * found.penalty / len(batch)}
+        return Outcome(terms, kept[0])
+
+
+@dataclass(frozen=True)
+class Corm(Method):
+    """Noise where the object is not, so that it cannot be relied on; and a penalty on looking there."""
+
+    name: ClassVar[str] = "corm"
+    title: ClassVar[str] = "core risk minimisation"
+    source: ClassVar[str] = "Singla, Moayeri & Feizi 2022, section 7"
+    options_type: ClassVar[type[Options]] = CormOptions
+
+    def lacks(self, job: Job) -> str | None:
+        """Core masks."""
+        if images_with_core(job):
+            return None
+        return "no training image has a core mask: without one corm is plain training (c = 1 everywhere)."
+
+    def prepare(self, job: Job) -> Prepared:
+        """The start, with the derivative that the first batch allows."""
+        options = self.options
+        assert isinstance(options, CormOptions)
+        known = images_with_core(job)
+        notes = [f"{known} of {len(job.train)} training images have a core mask; on the others c = 1: no noise."]
+        model = job.started()
+        objective = CormObjective(options)
+        if options.weight:
+            prepared = Prepared(model, objective)
+            check = compare_derivatives(job.training("check", prepared), objective)
+            chosen = options.derivative == "difference" or (options.derivative == "auto" and check.agree)
+            objective = CormObjective(options, differences=chosen)
+            notes += [check.sentence, f"Saliency by {'differences' if chosen else 'double backward'}."]
+        return Prepared(model, objective, notes=tuple(notes))
+
+
+class DerivativeCheck(NamedTuple):
+    """On the first batch: do finite differences and double backward give the saliency term the same gradient?"""
+
+    cosine: float
+    ratio: float
+    share: float
+
+    @property
+    def agree(self) -> bool:
+        """Direction within 0.001, length within 2 %."""
+        return self.cosine >= 0.999 and abs(self.ratio - 1) <= 0.02
+
+    @property
+    def sentence(self) -> str:
+        """For the record."""
+        return (
+            f"First batch: the saliency term is {100 * self.share:.2g} % of the cross-entropy; its gradient by "
+            f"differences against double backward: cosine {self.cosine:.4f}, length ratio {self.ratio:.3f}."
+        )
+
+
+def compare_derivatives(training: Training, objective: CormObjective) -> DerivativeCheck:
+    """Both gradients of the first batch, with the network as the training will have it."""
+    model, settings = training.model, training.feed.settings
+    batch = objective.show(next(training.feed.batches(model.device, 0, 1)))
+    learner = Learner.of(model, training.class_map)
+    core = core_of(batch, objective.options.dilation)
+    model.network.requires_grad_(True)
+
+    def loss_sum(pixels: Tensor) -> Tensor:
+        return learner.losses(learner.logits(pixels), batch.labels).sum()
+
+    with in_training(model.network, settings.batch_norm), twice_differentiable():
+        torch.manual_seed(0)
+        exact = by_double_backward(loss_sum, batch.pixels, core, learner.parameters)
+        torch.manual_seed(0)
+        near = by_differences(loss_sum, batch.pixels, core, learner.parameters)
+    model.network.requires_grad_(False)
+    found = agreement(exact.of_penalty, near.of_penalty)
+    share = objective.options.weight * float(exact.penalty / exact.losses.clamp_min(1e-12))
+    return DerivativeCheck(found.cosine, found.ratio, share)

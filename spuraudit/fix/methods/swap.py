@@ -1,0 +1,109 @@
+"""Swap: what the region-swap and patch-swap audits exchange, exchanged in training.
+
+A model that sees each object with the surroundings of other classes cannot learn that these tell the class. Removing
+a region (noise, grey) teaches less: "works without it", not "does not read it".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pydantic import Field
+
+from spuraudit.fix.batch import AROUND, REGION
+from spuraudit.fix.job import Prepared
+from spuraudit.fix.methods.base import Method, Options, images_with_core, images_with_spurious
+from spuraudit.fix.objective import Objective
+from spuraudit.perturb.draws import rng_of
+from spuraudit.perturb.exchange import paint_out, swap_region
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from spuraudit.audits.sample import Sample
+    from spuraudit.fix.batch import Batch
+    from spuraudit.fix.job import Job
+
+
+class SwapOptions(Options):
+    """Of `swap`."""
+
+    share: float = Field(default=0.5, gt=0, le=1, description="Of the images of a batch, how many are swapped.")
+    bare: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Of the swapped, how many lose their own region and get none in return: what the other image has "
+        "at that place, without its own region. Not for backgrounds.",
+    )
+    region: str = Field(
+        default="auto", description="auto (a run's findings, else spurious features, else background), or one of them."
+    )
+
+
+@dataclass(frozen=True)
+class SwapObjective(Objective):
+    """Cross-entropy on images of which some have the region of another image of the batch."""
+
+    options: SwapOptions
+    whole_batch: ClassVar[bool] = True
+
+    def show(self, batch: Batch) -> Batch:
+        """Keyed on the step: which images are swapped, with whom, and whether the lender's own region comes along."""
+        seed, step = batch.key
+        rng = rng_of(seed, "swap", step)
+        lenders, chances = rng.permutation(len(batch)), rng.random((2, len(batch)))
+        shown = [
+            swapped(sample, batch.samples[lender], bare=chances[1, place] < self.options.bare)
+            if chances[0, place] < self.options.share
+            else sample.pixels
+            for place, (sample, lender) in enumerate(zip(batch.samples, lenders, strict=True))
+        ]
+        return batch.shown(torch.stack(shown))
+
+
+def swapped(sample: Sample, lender: Sample, *, bare: bool = False) -> Tensor:
+    """x o (1 - s) + fill(d) o s, as the region-swap audit shows it: (3, H, W).
+
+    Surroundings: s is the image's own, and the lender's object is painted out. A feature or cell: s is the region of
+    both images, so that the image loses its own and gets the lender's where the lender has it; with `bare` s is the
+    image's own, and the lender's is painted out too. Where one of them has no region, nothing changes.
+    """
+    own, other = sample.masks.get(REGION), lender.masks.get(REGION)
+    if own is None or other is None:
+        return sample.pixels
+    if AROUND in sample.masks:
+        return swap_region(sample.pixels, own, lender.bare_background)
+    if bare:
+        hidden = other if lender.core is None else torch.maximum(other, lender.core)
+        return swap_region(sample.pixels, own, paint_out(lender.pixels, hidden))
+    # What the lender's region covers stays whole, although an object may lie under it.
+    lent = swap_region(lender.without_object, other, lender.pixels)
+    return swap_region(sample.pixels, torch.maximum(own, other), lent)
+
+
+@dataclass(frozen=True)
+class Swap(Method):
+    """Images with the region of other images, of whatever class these are.
+
+    Lenders are all images of the batch: if only other classes lent, the region would tell which class an image is not.
+    """
+
+    name: ClassVar[str] = "swap"
+    title: ClassVar[str] = "region swap in training"
+    source: ClassVar[str] = "the region-swap audit, as training images"
+    options_type: ClassVar[type[Options]] = SwapOptions
+
+    def lacks(self, job: Job) -> str | None:
+        """Masks, or a scan that found a region."""
+        if job.from_run is not None or images_with_core(job) or images_with_spurious(job):
+            return None
+        return "no training image has a mask, and no scan is given (--from-run RUN) whose findings could be swapped."
+
+    def prepare(self, job: Job) -> Prepared:
+        """The start, with the region marked in each image."""
+        options = self.options
+        assert isinstance(options, SwapOptions)
+        return Prepared(job.started(), SwapObjective(options), region=job.region(options.region))

@@ -1,0 +1,113 @@
+"""The region of an image that a model should not read: from masks, or from the findings of a scan."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from spuraudit.audits.base import BACKGROUND
+from spuraudit.errors import FixError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from spuraudit.audits.sample import Sample
+    from spuraudit.data.dataset import Dataset
+    from spuraudit.record.scan import Finding, ScanRecord
+
+    #: A sample as decoded -> its region; None where nothing is known of the image.
+    Region = Callable[[Sample], "Found | None"]
+
+
+class Found(NamedTuple):
+    """mask (H, W), soft in 0..1, 1 = spurious. around: it is all that surrounds the object, not a thing in a place."""
+
+    mask: Tensor
+    around: bool = False
+
+
+def background(sample: Sample) -> Found | None:
+    """What is neither core nor annotated as spurious."""
+    return None if sample.core is None else Found(sample.background, around=True)
+
+
+def annotated(sample: Sample) -> Found | None:
+    """The union of the annotated spurious features."""
+    union = sample.union("spurious")
+    return None if union is None else Found(union)
+
+
+def either(sample: Sample) -> Found | None:
+    """The annotated spurious features where the image has any, else its background."""
+    return annotated(sample) or background(sample)
+
+
+def of_feature(name: str) -> Region:
+    """The mask of one feature."""
+
+    def region(sample: Sample) -> Found | None:
+        return Found(sample.masks[name]) if name in sample.masks else None
+
+    return region
+
+
+def named(word: str, dataset: Dataset) -> Region:
+    """'auto' (spurious features, else background), 'background', 'spurious' or the name of a spurious feature.
+
+    Raises UsageError for other words.
+    """
+    fixed: dict[str, Region] = {"auto": either, BACKGROUND: background, "spurious": annotated}
+    features = [feature.name for feature in dataset.features if feature.role == "spurious"]
+    if word in fixed:
+        return fixed[word]
+    if word not in features:
+        known = [*fixed, *features]
+        raise UsageError(
+            f"There is no region {word!r}.", did_you_mean(word, known) or f"Use one of {', '.join(known)}."
+        )
+    return of_feature(word)
+
+
+def found_by(record: ScanRecord, dataset: Dataset) -> Region:
+    """What a scan suspects, by class: cells of its patch swap, and masks of features it found.
+
+    An image's region is the union of what was found for its class; None where nothing was.
+    Raises FixError where the scan suspects nothing that can be placed, or is of other classes.
+    """
+    names = [info.name for info in dataset.classes]
+    of_class: dict[int, list[Finding]] = defaultdict(list)
+    for finding in record.findings:
+        if finding.suspected and finding.class_name in names:
+            of_class[names.index(finding.class_name)].append(finding)
+    if not of_class:
+        raise FixError(
+            f"The scan of {record.model.name} suspects no feature or region of a class of {dataset.name}.",
+            "Scan with --audits patch_swap to search for regions, or give the region by masks (region=background).",
+        )
+
+    def region(sample: Sample) -> Found | None:
+        placed = [_placed(finding, sample) for finding in of_class.get(sample.row.label, [])]
+        known = [one for one in placed if one is not None]
+        if not known:
+            return None
+        return Found(torch.stack([one.mask for one in known]).amax(dim=0), any(one.around for one in known))
+
+    return region
+
+
+def _placed(finding: Finding, sample: Sample) -> Found | None:
+    if finding.cell is None:
+        return background(sample) if finding.feature == BACKGROUND else of_feature(finding.feature)(sample)
+    height, width = sample.pixels.shape[-2:]
+    cell = finding.cell
+    # Cells of the scan's grid, as shares: this model's input may have another size.
+    tall, wide = height / cell.rows, width / cell.columns
+    area = torch.zeros_like(sample.pixels[0])
+    rows = slice(round((cell.row - 1) * tall), round(cell.row * tall))
+    columns = slice(round((cell.column - 1) * wide), round(cell.column * wide))
+    area[rows, columns] = 1
+    return Found(area)
