@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from spuraudit.record.limits import BLANK_SHARE as BLANK_SHARE
+from spuraudit.record.limits import SUSPECT_Q as SUSPECT_Q
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
 
 CLEAN = "clean"
 BACKGROUND = "background"
-SUSPECT_Q = 0.05
-#: A region below this share of the image is blank after the crop (JPEG masks are never exactly 0).
-BLANK_SHARE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)

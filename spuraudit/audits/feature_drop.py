@@ -20,6 +20,7 @@ from spuraudit.audits.noising import noise_runs
 from spuraudit.perturb.control import control_region, match_energy
 from spuraudit.perturb.dilation import radius_for
 from spuraudit.perturb.noise import add_noise, energy
+from spuraudit.record.limits import ENERGY_TOLERANCE
 from spuraudit.record.scan import AuditRecord, Finding, Measurement
 from spuraudit.stats.multiple import benjamini_hochberg
 from spuraudit.stats.paired import sign_flip
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from spuraudit.audits.sample import Sample
     from spuraudit.data.dataset import ImageRow
     from spuraudit.record.scan import Role, Scope
-
-#: Images whose control noise could not reach the feature's energy within this share are left out of the comparison.
-ENERGY_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)

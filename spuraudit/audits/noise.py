@@ -177,18 +177,15 @@ def clean_measurements(rows: Rows, chosen: NDArray[np.bool_], cohort: Cohort, wh
             accuracy("clean_accuracy", definition.format("class"), {"class": cohort.class_names[label]}, [scores])
         )
     groups = np.array([row.group or "" for row in rows.images])
-    of_groups = [
-        accuracy(
-            "clean_accuracy",
-            definition.format("group"),
-            {"group": group},
-            [rows.clean[chosen & (groups == group)].astype(float)],
-        )
-        for group in sorted(set(groups[chosen]) - {""})
-    ]
-    if of_groups:
+    scores = {
+        group: rows.clean[chosen & (groups == group)].astype(float) for group in sorted(set(groups[chosen]) - {""})
+    }
+    if scores:
+        by_group = definition.format("group")
+        of_groups = [accuracy("clean_accuracy", by_group, {"group": group}, [own]) for group, own in scores.items()]
         worst = min(of_groups, key=lambda m: m.value if m.value is not None else 2.0)
         found += [*of_groups, worst.model_copy(update={"metric": "worst_group_accuracy", "scope": {}})]
+        found.append(accuracy("mean_group_accuracy", by_group, {}, list(scores.values())))
     return found
 
 

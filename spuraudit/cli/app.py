@@ -8,6 +8,7 @@ import spuraudit.cli.data as data_commands
 import spuraudit.cli.models as model_commands
 from spuraudit import __version__
 from spuraudit.cli.demo import demo
+from spuraudit.cli.fix import fix
 from spuraudit.cli.gate import gate
 from spuraudit.cli.report import report
 from spuraudit.cli.scan import scan
@@ -42,6 +43,7 @@ def _root(
 app.command()(scan)
 app.command()(gate)
 app.command()(zoo)
+app.command()(fix)
 app.command()(report)
 app.command()(demo)
 app.command()(schema)

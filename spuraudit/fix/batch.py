@@ -13,7 +13,7 @@ from spuraudit.audits.sample import Sample
 from spuraudit.perturb.draws import rng_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -60,22 +60,26 @@ def draw_view(flip: bool, smallest: float, *key: str | int) -> View:
 class Batch:
     """The samples of a step, or of a device's part of it, in the geometry of the model, on its device.
 
-    key: (seed, step), for keyed draws. whole: images of the step on all devices.
+    key: (seed, step), and places: of each image among those of the step, for keyed draws (an image may come twice).
+    whole: images of the step on all devices.
     """
 
     samples: tuple[Sample, ...]
     views: tuple[View, ...]
+    places: tuple[int, ...]
     key: tuple[int, int]
     whole: int
     #: (B, 3, H, W) float32 in [0, 1]: what is shown. An objective may change it before the pass.
     pixels: Tensor
 
     @classmethod
-    def of(cls, samples: list[Sample], views: list[View], key: tuple[int, int], whole: int) -> Batch:
+    def of(
+        cls, samples: list[Sample], views: list[View], places: Sequence[int], key: tuple[int, int], whole: int
+    ) -> Batch:
         """Views are applied here, to pixels and masks alike."""
         seen = tuple(_viewed(sample, view) for sample, view in zip(samples, views, strict=True))
         pixels = torch.stack([sample.pixels for sample in seen]) if seen else torch.empty(0, 3, 1, 1)
-        return cls(seen, tuple(views), key, whole, pixels)
+        return cls(seen, tuple(views), tuple(places), key, whole, pixels)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -124,7 +128,13 @@ class Batch:
         return [self._some(slice(start, start + size)) for start in range(0, len(self), size)]
 
     def _some(self, which: slice) -> Batch:
-        return replace(self, samples=self.samples[which], views=self.views[which], pixels=self.pixels[which])
+        return replace(
+            self,
+            samples=self.samples[which],
+            views=self.views[which],
+            places=self.places[which],
+            pixels=self.pixels[which],
+        )
 
 
 def _viewed(sample: Sample, view: View) -> Sample:

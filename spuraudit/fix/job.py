@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from spuraudit.fix import regions
+from spuraudit.fix.devices import train_on
 from spuraudit.fix.feed import KEPT_BYTES, Feed
 from spuraudit.fix.head import find_head, penultimate, started
-from spuraudit.fix.loop import Training, fine_tune
+from spuraudit.fix.loop import Training
 from spuraudit.fix.objective import Objective
 from spuraudit.fix.state import TrainingFolder
 from spuraudit.models.class_map import ClassMap, class_map
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from lightning_fabric import Fabric
     from torch import Tensor
 
     from spuraudit.audits.sample import Sample
@@ -65,7 +65,8 @@ class Job:
 
     model: as delivered. train, validation: images to learn from, and to choose by (may be empty). start: where
     trainings begin. from_run: folder of a scan whose findings are the region. annotations: folder or file of yes/no
-    answers. folder: for early models and generated images; a method may write below it.
+    answers. folder: for trainings and generated images; a method may write below it. devices: of the model's kind, that
+    share every batch.
     """
 
     model: Model
@@ -76,12 +77,12 @@ class Job:
     start: Start
     seed: int
     folder: Path
-    fabric: Fabric
     machine: Machine
     progress: Progress
     from_run: Path | None = None
     annotations: Path | None = None
     validate: Validate | None = None
+    devices: int = 1
     kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES), repr=False)
 
     @cached_property
@@ -130,8 +131,7 @@ class Job:
 
     def fit(self, name: str, prepared: Prepared) -> Curve:
         """Train `prepared.model` in place, in a folder of this name; goes on where an earlier call was stopped."""
-        folder = TrainingFolder(self.folder / name, writes=self.fabric.is_global_zero)
-        return fine_tune(self.training(name, prepared), folder, self.fabric, self.progress)
+        return train_on(self.devices, self.training(name, prepared), TrainingFolder(self.folder / name), self.progress)
 
     def early(self, start: Start, epochs: float) -> Model:
         """Plain cross-entropy for a few epochs, without selection: the identifying model of JTT and SCGS."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from spuraudit.audits.base import BACKGROUND
 from spuraudit.errors import FixError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -46,13 +47,15 @@ def either(sample: Sample) -> Found | None:
     return annotated(sample) or background(sample)
 
 
-def of_feature(name: str) -> Region:
+@dataclass(frozen=True)
+class OfFeature:
     """The mask of one feature."""
 
-    def region(sample: Sample) -> Found | None:
-        return Found(sample.masks[name]) if name in sample.masks else None
+    name: str
 
-    return region
+    def __call__(self, sample: Sample) -> Found | None:
+        """None where the image has no such mask."""
+        return Found(sample.masks[self.name]) if self.name in sample.masks else None
 
 
 def named(word: str, dataset: Dataset) -> Region:
@@ -69,10 +72,10 @@ def named(word: str, dataset: Dataset) -> Region:
         raise UsageError(
             f"There is no region {word!r}.", did_you_mean(word, known) or f"Use one of {', '.join(known)}."
         )
-    return of_feature(word)
+    return OfFeature(word)
 
 
-def found_by(record: ScanRecord, dataset: Dataset) -> Region:
+def found_by(record: ScanRecord, dataset: Dataset) -> OfFindings:
     """What a scan suspects, by class: cells of its patch swap, and masks of features it found.
 
     An image's region is the union of what was found for its class; None where nothing was.
@@ -89,19 +92,27 @@ def found_by(record: ScanRecord, dataset: Dataset) -> Region:
             "Scan with --audits patch_swap to search for regions, or give the region by masks (region=background).",
         )
 
-    def region(sample: Sample) -> Found | None:
-        placed = [_placed(finding, sample) for finding in of_class.get(sample.row.label, [])]
+    return OfFindings(dict(of_class))
+
+
+@dataclass(frozen=True)
+class OfFindings:
+    """What a scan suspects, by class of the dataset."""
+
+    of_class: Mapping[int, Sequence[Finding]]
+
+    def __call__(self, sample: Sample) -> Found | None:
+        """The union of what was found for the image's class; None where nothing was."""
+        placed = [_placed(finding, sample) for finding in self.of_class.get(sample.row.label, [])]
         known = [one for one in placed if one is not None]
         if not known:
             return None
         return Found(torch.stack([one.mask for one in known]).amax(dim=0), any(one.around for one in known))
 
-    return region
-
 
 def _placed(finding: Finding, sample: Sample) -> Found | None:
     if finding.cell is None:
-        return background(sample) if finding.feature == BACKGROUND else of_feature(finding.feature)(sample)
+        return background(sample) if finding.feature == BACKGROUND else OfFeature(finding.feature)(sample)
     height, width = sample.pixels.shape[-2:]
     cell = finding.cell
     # Cells of the scan's grid, as shares: this model's input may have another size.

@@ -17,7 +17,7 @@ from spuraudit.record.folder import write_bytes
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_STATE, _GOOD, _BEST = "state.pt", "last_good.pt", "best.pt"
+_STATE, _GOOD, _BEST, _FINAL = "state.pt", "last_good.pt", "best.pt", "final.pt"
 
 
 @dataclass
@@ -79,6 +79,15 @@ class TrainingFolder:
     def keep_best(self, network: nn.Module) -> None:
         """Weights of the best epoch so far."""
         self._write(_BEST, _bytes(network.state_dict()))
+
+    def keep_final(self, network: nn.Module) -> None:
+        """The result, for the process that asked for it."""
+        self._write(_FINAL, _bytes(network.state_dict()))
+
+    def finished(self, network: nn.Module) -> Curve:
+        """Take over the result that another process wrote, and what it saw on the way."""
+        network.load_state_dict(_read(self.path / _FINAL))
+        return Curve.of(json.loads(_read(self.path / _STATE)["curve"]))
 
     @property
     def last_good(self) -> Path | None:

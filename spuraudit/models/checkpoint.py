@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import json
 import pickle
 import re
 import warnings
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PosixPath
 from typing import TYPE_CHECKING, Any
@@ -158,9 +160,19 @@ def _no_file(path: Path) -> ModelError:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     try:
         with safe_open(str(path), framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, _decoded(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise _unreadable(path, str(error)) from error
+
+
+def _decoded(metadata: Mapping[str, str]) -> Mapping[str, Any]:
+    """The metadata of a safetensors file hold text alone; arguments lie in it as JSON."""
+    described: dict[str, Any] = dict(metadata)
+    for name in ("args", "model_kwargs"):
+        with suppress(ValueError):
+            described[name] = json.loads(metadata.get(name, "null"))
+    return described
 
 
 def _read_torch(path: Path, trust_code: bool) -> tuple[Any, bool]:

@@ -43,9 +43,13 @@ class Kept:
     """
 
     def __init__(self, room: int | None = None) -> None:
-        self._left = KEPT_BYTES if room is None else room
+        self._room = self._left = KEPT_BYTES if room is None else room
         self._decoded: dict[str, Decoded] = {}
         self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type[Kept], tuple[int]]:
+        """Another process starts with none."""
+        return Kept, (self._room,)
 
     def get(self, image: str) -> Decoded | None:
         """The decoded image of this id, if it was kept."""

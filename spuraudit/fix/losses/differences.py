@@ -69,7 +69,7 @@ def by_differences(
     core: Tensor,
     parameters: Sequence[Tensor],
     *,
-    rms: float = 1e-3,
+    rms: float = 3e-4,
     central: bool = False,
 ) -> Gradients:
     """Plain gradients, and those of the saliency penalty by finite differences.
@@ -78,7 +78,8 @@ def by_differences(
     float32 or float64, without autocast. Dropout draws the same numbers in every call; batch normalisation should be in
     eval mode, or its statistics take in the shifted images too. pixels in [0, 1]; core (B, H, W) as of
     `saliency_penalty`. rms: root mean square of eps v over the batch, in units of the pixels; one eps for all samples,
-    since one for each would weigh them differently. .grad is neither read nor written.
+    since one for each would weigh them differently. The default was the best compromise of rounding (smaller) and
+    curvature (larger) for vit_tiny and efficientnet_b0 in float32. .grad is neither read nor written.
     Raises UsageError for a core of another size, and where the losses do not depend on the pixels.
     """
     state = _random_state(pixels)

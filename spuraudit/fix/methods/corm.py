@@ -69,7 +69,7 @@ class CormObjective(Objective):
         seed, step = batch.key
         if options.sigma == 0 or rng_of(seed, "corm", step).random() < options.withhold:
             return batch
-        keys = [key_of(seed, "corm", step, place, name) for place, name in enumerate(batch.ids)]
+        keys = [key_of(seed, "corm", step, place) for place in batch.places]
         noise = normal(keys, tuple(batch.pixels.shape[1:])).to(batch.pixels.device)
         outside = 1 - core_of(batch, options.dilation)
         return batch.shown(add_noise(batch.pixels, outside, noise, options.sigma))

@@ -1,0 +1,106 @@
+"""Which images a fix learns from, chooses by, and is judged on. No image is in two of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from spuraudit.errors import DataError, UsageError
+from spuraudit.perturb.draws import key_of
+from spuraudit.runs.cohort import choose_split, limited
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spuraudit.data.dataset import Dataset, ImageRow
+
+TRAIN, VALIDATION, HELD_OUT = "train", "validation", "held-out"
+_VALIDATIONS = ("val", "valid", "validation", "dev")
+#: Shares of images that are set aside where the dataset does not say which.
+_HELD_OUT_SHARE, _VALIDATION_SHARE = 0.3, 0.15
+
+
+@dataclass(frozen=True)
+class Division:
+    """dataset: with the splits that were made here, where it had none. held_out: name of the split that is scanned."""
+
+    dataset: Dataset
+    train: tuple[ImageRow, ...]
+    validation: tuple[ImageRow, ...]
+    held_out: str
+    notes: tuple[str, ...]
+
+
+def divide(
+    dataset: Dataset,
+    *,
+    train: str | None = None,
+    validation: str | None = None,
+    held_out: str | None = None,
+    limit: int | None = None,
+    choosing: bool = False,
+) -> Division:
+    """By the dataset's splits (given by name, else the usual ones), else by keys of the image ids.
+
+    limit: at most so many training images, evenly over classes. choosing: something is chosen by validation images, so
+    some are set aside where the dataset has none.
+    Raises UsageError for unknown or equal splits, DataError where no image is left to train on.
+    """
+    for name in (train, validation, held_out):
+        if name is not None:
+            choose_split(dataset, name)
+    notes: list[str] = []
+    if held_out is None and len(dataset.splits) < 2:
+        dataset = _with_made(dataset, dataset.images, HELD_OUT, _HELD_OUT_SHARE, TRAIN)
+        train, held_out = TRAIN, HELD_OUT
+        notes.append(f"The data have no splits: {_percent(_HELD_OUT_SHARE)} of each class were held out, by image id.")
+    held_out = held_out or choose_split(dataset, None) or HELD_OUT
+    train = train or next((name for name in ("train", "training") if name in dataset.splits), None)
+    if train is None:
+        others = [name for name in dataset.splits if name not in (held_out, *_VALIDATIONS)]
+        if len(others) != 1:
+            raise UsageError(
+                f"{dataset.name} has the splits {', '.join(dataset.splits)}, and none of them is train.",
+                "Say which one to train on with --train-split.",
+            )
+        train = others[0]
+    if validation is None:
+        validation = next((name for name in _VALIDATIONS if name in dataset.splits and name != held_out), None)
+    if len({train, validation, held_out}) < 3:
+        raise UsageError(
+            f"Training, validation and held-out images must differ; got {train}, {validation} and {held_out}.",
+            "Choose three splits with --train-split, --val-split and --split.",
+        )
+    if validation is None and choosing:
+        dataset = _with_made(dataset, dataset.in_split(train), VALIDATION, _VALIDATION_SHARE)
+        validation = VALIDATION
+        notes.append(
+            f"The data have no validation split: {_percent(_VALIDATION_SHARE)} of each class of {train} were taken, by "
+            "image id."
+        )
+    rows = limited(dataset.in_split(train), limit)
+    if not rows or not dataset.in_split(held_out):
+        raise DataError(f"{dataset.origin or dataset.name}: no images in {held_out if rows else train}.")
+    chosen = dataset.in_split(validation) if validation is not None else ()
+    return Division(dataset, rows, chosen, held_out, tuple(notes))
+
+
+def _with_made(dataset: Dataset, rows: Sequence[ImageRow], name: str, share: float, rest: str | None = None) -> Dataset:
+    """A share of each class of the rows put into the split `name`, the others into `rest` (None: as they were)."""
+    by_class: dict[int, list[ImageRow]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: key_of("held out", row.id)):
+        by_class[row.label].append(row)
+    taken = {row.id for members in by_class.values() for row in members[: round(share * len(members))]}
+    among = {row.id for row in rows}
+
+    def placed(row: ImageRow) -> ImageRow:
+        if row.id in taken:
+            return replace(row, split=name)
+        return replace(row, split=rest) if rest is not None and row.id in among else row
+
+    return replace(dataset, images=tuple(placed(row) for row in dataset.images))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

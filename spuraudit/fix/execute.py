@@ -1,0 +1,184 @@
+"""Carries out a fix: scan, train the control, train the method, scan both, compare, write down.
+
+FIX/plan.json                    what is being done; written first
+FIX/before, control, fixed       scans of the held-out images
+FIX/control.safetensors, fixed.safetensors
+FIX/training                     states to go on from, early models, generated images
+FIX/fix.json                     written last
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from spuraudit import __version__
+from spuraudit.compare import compare_runs
+from spuraudit.data.fingerprint import fingerprint
+from spuraudit.errors import RunError
+from spuraudit.fix.job import Prepared
+from spuraudit.fix.recording import method_record, trained_arm
+from spuraudit.fix.saving import as_saved, save_checkpoint
+from spuraudit.record.fix import Arms, Comparisons, FixData, FixRecord, SplitRecord, StartArm, verdict_of
+from spuraudit.record.folder import claim, sha256_of, to_json, write_bytes
+from spuraudit.record.scan import ToolRecord
+from spuraudit.runs.execute import execute
+from spuraudit.runs.prepare import prepare_scan
+from spuraudit.runs.recording import environment, without_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from spuraudit.fix.curve import Curve
+    from spuraudit.fix.prepare import Fix
+    from spuraudit.models.model import Model
+    from spuraudit.record.comparison import Comparison
+    from spuraudit.record.fix import FixVerdict, TrainedArm
+
+BEFORE, CONTROL, FIXED = "before", "control", "fixed"
+
+
+class Trained(NamedTuple):
+    """A trained model and what was seen on the way."""
+
+    model: Model
+    curve: Curve
+    notes: tuple[str, ...] = ()
+
+
+def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path | None = None) -> FixRecord:
+    """Carry out a prepared fix into `folder`, or finish what an earlier call began there.
+
+    beside: folder of a finished fix of the same model, data, training and seed by another method, whose control and
+    scans are taken over. Raises RunError where the folder holds another plan, FixError where a training fails.
+    """
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    claim(folder / "plan.json", to_json(fix.plan), *_foreign(folder))
+    progress = fix.job.progress
+    if beside is not None:
+        _take_over(beside, folder)
+    if fix.job.start == "model":
+        progress.say("Scanning the model as it is.")
+        _scan(fix, fix.job.model, folder / BEFORE)
+    control_job = replace(fix.job, folder=(beside or folder) / "training")
+    plain = Prepared(control_job.started())
+    control = Trained(plain.model, control_job.fit(CONTROL, plain))
+    control_arm = _finish(fix, control, folder, CONTROL)
+    job = replace(fix.job, folder=folder / "training")
+    prepared = fix.method.prepare(job)
+    fixed = Trained(prepared.model, job.fit(FIXED, prepared), prepared.notes)
+    fixed_arm = _finish(fix, fixed, folder, FIXED)
+    comparisons = _compare(folder, fix.job.start == "model")
+    record = FixRecord(
+        tool=ToolRecord(version=__version__),
+        argv=[without_folders(argument) for argument in argv],
+        started=started,
+        seconds=round(time.monotonic() - clock, 3),
+        method=method_record(fix.method),
+        training=fix.job.settings.model_dump(mode="json"),
+        start=fix.job.start,
+        model=fix.job.model.record,
+        data=_data(fix),
+        seed=fix.job.seed,
+        steps=fix.job.steps,
+        arms=Arms(
+            before=_start_arm(folder) if fix.job.start == "model" else None, control=control_arm, fixed=fixed_arm
+        ),
+        comparisons=comparisons,
+        verdict=judged(comparisons.credit),
+        environment=environment(str(fix.job.model.device)),
+        notes=[*fix.division.notes, *prepared.notes, *fixed.curve.notes],
+    )
+    write_bytes(folder / "fix.json", to_json(record))
+    return record
+
+
+def judged(credit: Comparison) -> FixVerdict:
+    """By worst-group accuracy where there are groups, else by core accuracy, else by clean accuracy."""
+    metrics = {(change.metric, tuple(change.scope.items())) for change in credit.changes}
+    for metric in ("worst_group_accuracy", "core_accuracy", "clean_accuracy"):
+        scopes = sorted(scope for name, scope in metrics if name == metric and not set(dict(scope)) - {"sigma"})
+        if scopes:
+            return verdict_of(credit, metric, dict(scopes[0]))
+    return verdict_of(credit, "clean_accuracy", {})
+
+
+def _foreign(folder: Path) -> tuple[RunError, RunError]:
+    return (
+        RunError(
+            f"{folder}: holds a fix of another plan (other model, data, method, settings or version of spuraudit).",
+            "Choose another folder with --run, or delete this one.",
+        ),
+        RunError(f"{folder}: not empty, and not a fix of spuraudit.", "Choose another folder with --run."),
+    )
+
+
+def _take_over(beside: Path, folder: Path) -> None:
+    """Scans of the delivered model and of the control: copies, so that each folder is whole by itself."""
+    for name in (BEFORE, CONTROL):
+        if (beside / name / "scan.json").is_file() and not (folder / name / "scan.json").is_file():
+            shutil.copytree(beside / name, folder / name, dirs_exist_ok=True)
+
+
+def _scan(fix: Fix, model: Model, run: Path) -> None:
+    """Of the held-out images. A trained model may be near chance: that is a result, not an error."""
+    scan_settings = fix.scan.model_copy(update={"allow_chance": True}) if run.name != BEFORE else fix.scan
+    job = fix.job
+    execute(prepare_scan(model, job.dataset, scan_settings, job.machine, job.progress), run, progress=job.progress)
+
+
+def _finish(fix: Fix, trained: Trained, folder: Path, name: str) -> TrainedArm:
+    """Save, load back, scan."""
+    file = folder / f"{name}.safetensors"
+    save_checkpoint(trained.model, file, provenance(fix, name))
+    model = as_saved(trained.model, file)
+    fix.job.progress.say(f"Scanning the {name} model.")
+    _scan(fix, model, folder / name)
+    return trained_arm(name, file, trained.curve)
+
+
+def provenance(fix: Fix, arm: str) -> dict[str, object]:
+    """What a checkpoint says of itself: who made it, from which file, with what."""
+    plan, record = fix.plan, fix.job.model.record
+    return {
+        "tool": f"spuraudit {__version__}",
+        "arm": arm,
+        "method": plan.method if arm == FIXED else "erm",
+        "options": plan.options if arm == FIXED else {},
+        "training": plan.training.model_dump(mode="json"),
+        "start": plan.start,
+        "seed": plan.seed,
+        "from": {"name": record.name, "file": record.file, "sha256": record.sha256, "arch": record.arch},
+        "data": {"name": fix.job.dataset.name, "fingerprint": plan.data_fingerprint, "train_sha256": plan.train_sha256},
+        "plan_sha256": plan.sha256,
+    }
+
+
+def _compare(folder: Path, with_before: bool) -> Comparisons:
+    return Comparisons(
+        fixed_before=compare_runs(folder / BEFORE, folder / FIXED) if with_before else None,
+        control_before=compare_runs(folder / BEFORE, folder / CONTROL) if with_before else None,
+        credit=compare_runs(folder / CONTROL, folder / FIXED),
+    )
+
+
+def _start_arm(folder: Path) -> StartArm:
+    return StartArm(run=BEFORE, record_sha256=sha256_of(folder / BEFORE / "scan.json"))
+
+
+def _data(fix: Fix) -> FixData:
+    job, division = fix.job, fix.division
+    held_out = job.dataset.in_split(division.held_out)
+    validation = division.validation
+    return FixData(
+        name=job.dataset.name,
+        fingerprint=fingerprint(job.dataset),
+        train=SplitRecord(split=job.train[0].split, images=len(job.train)),
+        validation=SplitRecord(split=validation[0].split if validation else None, images=len(validation)),
+        held_out=SplitRecord(split=division.held_out, images=len(held_out)),
+        held_out_how=next(iter(division.notes), f"The dataset's own split, {division.held_out}."),
+    )

@@ -1,0 +1,161 @@
+"""Prepares a fix: everything that can be refused is refused before anything is trained or written."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spuraudit import __version__
+from spuraudit.data.fingerprint import fingerprint
+from spuraudit.errors import DataError, UsageError
+from spuraudit.fix.catalogue import check_needs
+from spuraudit.fix.devices import check_devices
+from spuraudit.fix.division import Division, divide
+from spuraudit.fix.feed import KEPT_BYTES
+from spuraudit.fix.head import find_head
+from spuraudit.fix.job import Job
+from spuraudit.fix.plan import FixPlan
+from spuraudit.fix.saving import check_savable
+from spuraudit.fix.settings import Start, TrainingSettings
+from spuraudit.fix.validation import Validator, check_measure
+from spuraudit.record.folder import resolve_run, sha256_of
+from spuraudit.record.settings import ScanSettings
+from spuraudit.runs.cohort import ids_sha256
+from spuraudit.runs.loader import Kept
+from spuraudit.runs.prepare import Machine, arrange
+from spuraudit.runs.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from spuraudit.data.dataset import Dataset
+    from spuraudit.fix.methods.base import Method
+    from spuraudit.models.model import Model
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user chose of a fix, apart from model, data and method.
+
+    train, validation: names of splits; None: the usual ones. limit: at most so many training images. scan: how the
+    held-out images are scanned (its split, seed and limit among others). from_run, annotations: see `Job`.
+    """
+
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    scan: ScanSettings = field(default_factory=ScanSettings)
+    start: Start = "model"
+    train: str | None = None
+    validation: str | None = None
+    limit: int | None = None
+    from_run: Path | None = None
+    annotations: Path | None = None
+    devices: int = 1
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A prepared fix. `job.folder` is set when it is carried out."""
+
+    method: Method
+    job: Job
+    division: Division
+    wanted: Wanted
+
+    @property
+    def scan(self) -> ScanSettings:
+        """Of the held-out images."""
+        return self.wanted.scan.model_copy(update={"split": self.division.held_out})
+
+    @cached_property
+    def plan(self) -> FixPlan:
+        """What the weights depend on."""
+        job = self.job
+        return FixPlan(
+            tool_version=__version__,
+            model=job.model.record,
+            data_fingerprint=fingerprint(job.dataset),
+            train_sha256=ids_sha256(job.train),
+            validation_sha256=ids_sha256(job.validation),
+            held_out=self.division.held_out,
+            method=self.method.name,
+            options=self.method.options.model_dump(mode="json"),
+            training=job.settings,
+            start=job.start,
+            seed=job.seed,
+            from_run_sha256=None if job.from_run is None else sha256_of(resolve_run(job.from_run) / "scan.json"),
+            annotations_sha256=None if job.annotations is None else _content_sha256(job.annotations),
+            scan=self.scan,
+        )
+
+
+def prepare_fix(
+    model: Model,
+    dataset: Dataset,
+    method: Method,
+    wanted: Wanted,
+    machine: Machine | None = None,
+    progress: Progress | None = None,
+) -> Fix:
+    """Divide the data, check that model and data have what the method needs. Nothing is trained yet.
+
+    Raises UsageError, DataError, ModelError; FixError where the method lacks something, with the ones that would work.
+    """
+    machine, progress = machine or Machine(), progress or Silent()
+    check_savable(model)
+    check_devices(wanted.devices, model.device, wanted.training.batch_size)
+    measure = wanted.training.select
+    division = divide(
+        dataset,
+        train=wanted.train,
+        validation=wanted.validation,
+        held_out=wanted.scan.split,
+        limit=wanted.limit,
+        choosing=measure is not None,
+    )
+    dataset = division.dataset
+    if wanted.start == "new-head":
+        find_head(model)  # raises where there is none to replace
+    if wanted.start != "model":  # output k becomes class k
+        dataset = replace(dataset, classes=tuple(replace(info, outputs=None) for info in dataset.classes))
+        division = replace(division, dataset=dataset)
+    else:
+        arrange(model, dataset, wanted.scan.model_copy(update={"split": division.held_out}), machine)
+    if len({row.label for row in division.train}) < 2:
+        raise DataError(f"{dataset.name}: the training images are of a single class.", "Give images of two or more.")
+    for folder, flag in ((wanted.from_run, "--from-run"), (wanted.annotations, "--annotations")):
+        if folder is not None and not folder.exists():
+            raise UsageError(f"{flag} {folder} does not exist.", "Check the path.")
+    kept = Kept(KEPT_BYTES)
+    validate = None
+    if measure is not None:
+        check_measure(measure, division.validation)
+        split = division.validation[0].split or ""
+        validate = Validator(measure, dataset, split, wanted.scan.seed, machine, kept)
+    job = Job(
+        model=model,
+        dataset=dataset,
+        train=division.train,
+        validation=division.validation,
+        settings=wanted.training,
+        start=wanted.start,
+        seed=wanted.scan.seed,
+        folder=Path(),
+        machine=machine,
+        progress=progress,
+        from_run=wanted.from_run,
+        annotations=wanted.annotations,
+        validate=validate,
+        devices=wanted.devices,
+        kept=kept,
+    )
+    check_needs(method, job)
+    return Fix(method, job, division, wanted)
+
+
+def _content_sha256(path: Path) -> str:
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0{sha256_of(file)}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,183 @@
+"""Several methods on one model, beside one control; which of them to take."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from spuraudit import __version__
+from spuraudit.errors import FixError, ModelError
+from spuraudit.fix.catalogue import METHODS, make_method
+from spuraudit.fix.execute import carry_out
+from spuraudit.record.fix import verdict_of
+from spuraudit.record.fix_trials import RECORD, FixTrials, Standing, Trial
+from spuraudit.record.folder import to_json, write_bytes
+from spuraudit.record.scan import ToolRecord
+from spuraudit.record.settings import seconds_of
+from spuraudit.runs.recording import without_folders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from spuraudit.fix.methods.base import Method
+    from spuraudit.fix.prepare import Fix
+    from spuraudit.record.comparison import Change, Comparison
+    from spuraudit.record.fix import FixRecord
+    from spuraudit.runs.progress import Progress
+
+    Prepare = Callable[[Method], Fix]
+
+_MEASURES = ("worst_group_accuracy", "core_accuracy", "mean_group_accuracy", "clean_accuracy")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A method's trial, and its record where it was carried out."""
+
+    trial: Trial
+    record: FixRecord | None = None
+
+
+def try_methods(
+    prepare: Prepare,
+    names: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    progress: Progress,
+    *,
+    budget: str | None = None,
+    argv: Sequence[str] = (),
+) -> FixTrials:
+    """Carry out a fix per method, each in `folder`/METHOD; the control is trained and scanned once.
+
+    prepare: makes the fix of a method, as `prepare_fix` does. options: of each method, by its name. budget: time, such
+    as '30m'; a method that would probably not end in it is skipped. A method that lacks something, or whose training
+    fails, stops nobody. Raises FixError where nothing could be carried out.
+    """
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    limit = None if budget is None else seconds_of(budget)
+    tried: list[Tried] = []
+    beside: Path | None = None
+    for name in names:
+        left = None if limit is None else limit - (time.monotonic() - clock)
+        costliest = max((one.trial.seconds for one in tried), default=0.0)
+        if left is not None and left < costliest:
+            reason = f"{left:.0f} s of the budget are left; the longest method so far took {costliest:.0f} s."
+            tried.append(Tried(Trial(method=name, title=METHODS[name].title, status="skipped", reason=reason)))
+            continue
+        progress.say(f"Method {name}: {METHODS[name].title}.")
+        one = _try(prepare, make_method(name, options.get(name)), folder / name, beside, argv)
+        if one.trial.reason is not None:
+            progress.say(f"{name} {one.trial.status}: {one.trial.reason}")
+        tried.append(one)
+        if one.record is not None and beside is None:
+            beside = folder / name
+    done = [one for one in tried if one.record is not None]
+    if not done:
+        reasons = "; ".join(f"{one.trial.method}: {one.trial.reason}" for one in tried)
+        raise FixError(f"No method could be carried out. {reasons}")
+    record = _concluded(tried, started, budget, argv)
+    write_bytes(folder / RECORD, to_json(record))
+    return record
+
+
+def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, argv: Sequence[str]) -> Tried:
+    clock = time.monotonic()
+    try:
+        fix = prepare(method)
+    except (FixError, ModelError) as error:
+        return Tried(Trial(method=method.name, title=method.title, status="skipped", reason=error.message))
+    try:
+        record = carry_out(fix, folder, argv=argv, beside=beside)
+    except (FixError, ModelError) as error:
+        return Tried(Trial(method=method.name, title=method.title, status="failed", reason=error.message))
+    arms = record.arms
+    own, plain = arms.fixed.cpu_seconds_per_step, arms.control.cpu_seconds_per_step
+    trial = Trial(
+        method=method.name,
+        title=method.title,
+        status="done",
+        standings=_standings(record),
+        seconds=round(time.monotonic() - clock, 3),
+        cost=None if not own or not plain else round(own / plain, 3),
+    )
+    return Tried(trial, record)
+
+
+def _standings(record: FixRecord) -> list[Standing]:
+    credit, before = record.comparisons.credit, record.comparisons.fixed_before
+    found = []
+    for metric in _MEASURES:
+        change = _overall(credit, metric)
+        if change is None:
+            continue
+        earlier = _overall(before, metric) if before is not None else None
+        found.append(
+            Standing(
+                metric=metric,
+                before=None if earlier is None else earlier.before,
+                control=change.before,
+                fixed=change.after,
+                gain=verdict_of(credit, metric, change.scope),
+            )
+        )
+    return found
+
+
+def _overall(comparison: Comparison, metric: str) -> Change | None:
+    """The metric of all images, at the smallest sigma where there are several."""
+    found = [c for c in comparison.changes if c.metric == metric and not set(c.scope) - {"sigma"}]
+    return min(found, key=lambda change: float(change.scope.get("sigma", 0)), default=None)
+
+
+def _concluded(tried: Sequence[Tried], started: str, budget: str | None, argv: Sequence[str]) -> FixTrials:
+    first = next(one.record for one in tried if one.record is not None)
+    trials = [one.trial for one in tried]
+    measure, recommended, reason = recommend(trials)
+    return FixTrials(
+        tool=ToolRecord(version=__version__),
+        argv=[without_folders(argument) for argument in argv],
+        started=started,
+        model=first.model,
+        data=first.data.name,
+        seed=first.seed,
+        budget=budget,
+        trials=trials,
+        measure=measure,
+        recommended=recommended,
+        reason=reason,
+    )
+
+
+def recommend(trials: Sequence[Trial]) -> tuple[str | None, str | None, str]:
+    """(measure, method, one sentence): by the lower end of the gain's interval, among those that lose no accuracy.
+
+    The measure is worst-group accuracy where there are groups, else core accuracy, else clean accuracy. Methods are
+    compared on the images that also give the numbers, so the best of many looks a little better than it is.
+    """
+    done = [trial for trial in trials if trial.status == "done" and trial.method != "erm"]
+    measures = [m for m in _MEASURES if any(s.metric == m for trial in done for s in trial.standings)]
+    if not measures:
+        return None, None, "No method besides plain training was carried out."
+    measure = measures[0]
+    sure = []
+    for trial in done:
+        of = {standing.metric: standing.gain for standing in trial.standings}
+        loses = of.get("clean_accuracy") is not None and of["clean_accuracy"].outcome == "lost"
+        gain = of.get(measure)
+        if gain is not None and gain.outcome == "gained" and gain.ci is not None and not loses:
+            sure.append((gain.ci[0], trial.method, gain))
+    words = measure.replace("_", " ")
+    if not sure:
+        return measure, None, f"No method gained {words} over the control for sure without losing clean accuracy."
+    low, method, gain = max(sure)
+    high = gain.ci[1] if gain.ci is not None else low
+    reason = (
+        f"{method}: {100 * (gain.gain or 0):+.1f} points of {words} over the control (95 % {100 * low:+.1f} to "
+        f"{100 * high:+.1f}), the largest gain that is sure, and no clean accuracy lost."
+    )
+    return measure, method, reason
