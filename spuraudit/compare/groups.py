@@ -8,8 +8,7 @@ import numpy as np
 
 from spuraudit.compare.describe import described, direction
 from spuraudit.compare.paired import bootstrap_key, paired_change, stratified_sign_flip
-from spuraudit.record.scan import Measurement
-from spuraudit.stats.intervals import RESAMPLES, Estimate, bootstrap_means, mean_accuracy, mean_interval, percentile
+from spuraudit.stats.intervals import RESAMPLES, Estimate, bootstrap_means, mean_interval, percentile
 from spuraudit.stats.keys import key_of
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from spuraudit.compare.joined import Floats, Ints
     from spuraudit.compare.scores import Scorer
     from spuraudit.record.comparison import Change
-    from spuraudit.record.scan import ScanRecord
+    from spuraudit.record.scan import Measurement, ScanRecord
 
 _ROUNDING = 1e-12
 
@@ -28,43 +27,29 @@ class _Groups(NamedTuple):
 
     names: list[str]
     strata: list[Ints]
-    definition: str
 
 
 def group_changes(scorer: Scorer, records: tuple[ScanRecord, ScanRecord]) -> list[Change]:
     """Changes of mean_group_accuracy and worst_group_accuracy; nothing for a dataset without groups."""
-    worst = [next((m for m in r.measurements if m.metric == "worst_group_accuracy"), None) for r in records]
-    if worst[0] is None or worst[1] is None:
-        return []
+    mean, worst = (_said(records, metric) for metric in ("mean_group_accuracy", "worst_group_accuracy"))
     clean = scorer.clean()
-    names = sorted({name for name in scorer.joined.groups if name} - {""})
-    members = [(name, clean.chosen & scorer.in_group(name)) for name in names]
-    groups = _Groups(
-        [name for name, chosen in members if chosen.any()],
-        [clean.counts[:, chosen].T for _, chosen in members if chosen.any()],
-        worst[0].definition,
-    )
-    return [_mean_group(scorer, groups), _worst_group(scorer, groups, (worst[0], worst[1]))]
+    names = sorted({name for name in scorer.joined.groups if name})
+    members = {name: chosen for name in names if (chosen := clean.chosen & scorer.in_group(name)).any()}
+    groups = _Groups(list(members), [clean.counts[:, chosen].T for chosen in members.values()])
+    found = [] if mean is None else [_mean_group(scorer, groups, mean)]
+    return found if worst is None else [*found, _worst_group(scorer, groups, worst)]
 
 
-def _mean_group(scorer: Scorer, groups: _Groups) -> Change:
+def _said(records: tuple[ScanRecord, ScanRecord], metric: str) -> tuple[Measurement, Measurement] | None:
+    one, other = (next((m for m in record.measurements if m.metric == metric), None) for record in records)
+    return None if one is None or other is None else (one, other)
+
+
+def _mean_group(scorer: Scorer, groups: _Groups, said: tuple[Measurement, Measurement]) -> Change:
     """Every group counts the same."""
     paired = paired_change(scorer.clean(), groups.strata, bootstrap_key(scorer.seed, "mean_group_accuracy", {}))
     assert paired is not None
-    sides = []
-    for side in (0, 1):
-        found = mean_accuracy([one[:, side].astype(float) for one in groups.strata])
-        sides.append(
-            Measurement(
-                metric="mean_group_accuracy",
-                definition=groups.definition,
-                value=found.value,
-                n=paired.n,
-                ci=(found.low, found.high),
-                ci_method=found.method,
-            )
-        )
-    return described(sides[0], sides[1], paired.change, p=paired.p, direction=direction(paired.change, good_low=False))
+    return described(*said, paired.change, p=paired.p, direction=direction(paired.change, good_low=False))
 
 
 def _worst_group(scorer: Scorer, groups: _Groups, said: tuple[Measurement, Measurement]) -> Change:

@@ -122,6 +122,10 @@ class Batch:
         """A device's part of a whole batch."""
         return self._some(slice(first, None, every))
 
+    def cut(self, first: int) -> tuple[Batch, Batch]:
+        """The first images, and the rest."""
+        return self._some(slice(first)), self._some(slice(first, None))
+
     def parts(self, count: int) -> list[Batch]:
         """At most so many parts of equal size, in order."""
         size = max(1, -(-len(self) // count))

@@ -57,7 +57,10 @@ class _Cutout:
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """An object on a canvas of the scene's size; hidden: share of it behind the kept region and its soft edge; scale: of its own size."""
+    """An object on a canvas of the scene's size.
+
+    hidden: share of it behind the kept region and its soft edge. scale: times its share of its own photo.
+    """
 
     object: _Cutout
     hidden: float

@@ -23,7 +23,7 @@ from spuraudit.errors import ModelError, UsageError
 from spuraudit.fix.scgs.generate import SEAM, Drawn, paste_back
 from spuraudit.models.device import resolve_device
 from spuraudit.models.hub import offline, parse_repo, way_out, why_not
-from spuraudit.models.precision import Precision, resolve_precision
+from spuraudit.models.precision import resolve_precision
 from spuraudit.perturb.draws import key_of
 
 if TYPE_CHECKING:
@@ -155,14 +155,14 @@ def load_diffusion(
     place = resolve_device(device)
     numbers = resolve_precision(precision, place)
     where, revision = _located(pipeline)
-    loaded = _read(where, revision, numbers, allow_download=allow_download)
+    loaded = _read(where, revision, allow_download=allow_download)
     missing = [name for name in _TAKES if name not in inspect.signature(loaded.__call__).parameters]
     if missing:
         raise ModelError(
             f"{pipeline}: {type(loaded).__name__} takes no {', '.join(missing)}.",
             "Use an inpainting pipeline of the Stable Diffusion or Flux families.",
         )
-    loaded.to(place)
+    loaded.to(place, _TYPES[numbers])
     loaded.set_progress_bar_config(disable=True)
     facts: dict[str, Fact] = {
         "generator": "diffusion",
@@ -206,14 +206,15 @@ def _need_diffusers() -> None:
 def _located(pipeline: str) -> tuple[str, str | None]:
     """A folder, or a repository and its revision."""
     folder = Path(pipeline).expanduser()
-    if folder.is_dir():
+    # Path("") is the current folder
+    if pipeline.strip() and folder.is_dir():
         if not (folder / "model_index.json").is_file():
             raise ModelError(
                 f"{pipeline}: no diffusers pipeline here (no model_index.json).",
                 "Give a folder that `save_pretrained` wrote, or a hub repository org/name.",
             )
         return str(folder), None
-    if folder.exists() or pipeline.startswith((".", "/", "~")) or pipeline.count("/") != 1:
+    if pipeline.count("/") != 1 or pipeline.startswith((".", "/", "~")) or folder.exists():
         raise ModelError(
             f"{pipeline}: neither a folder nor a hub repository.", "Give a pipeline's folder, or org/name[@revision]."
         )
@@ -221,13 +222,16 @@ def _located(pipeline: str) -> tuple[str, str | None]:
     return repo.name, repo.revision
 
 
-def _read(where: str, revision: str | None, precision: Precision, *, allow_download: bool) -> Any:
+def _read(where: str, revision: str | None, *, allow_download: bool) -> Any:
     # By name: installed or not, types are checked alike.
     diffusers: Any = import_module("diffusers")
     local_only = not allow_download or offline() is not None
     try:
         return diffusers.AutoPipelineForInpainting.from_pretrained(
-            where, revision=revision, torch_dtype=_TYPES[precision], local_files_only=local_only
+            where,
+            revision=revision,
+            local_files_only=local_only,
+            low_cpu_mem_usage=find_spec("accelerate") is not None,
         )
     except Exception as error:  # hub, network, disk, config and weights raise unrelated kinds
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
