@@ -7,6 +7,7 @@ import typer
 import spuraudit.cli.data as data_commands
 import spuraudit.cli.models as model_commands
 from spuraudit import __version__
+from spuraudit.cli.annotate import annotate
 from spuraudit.cli.demo import demo
 from spuraudit.cli.fix import fix
 from spuraudit.cli.gate import gate
@@ -44,6 +45,7 @@ app.command()(scan)
 app.command()(gate)
 app.command()(zoo)
 app.command()(fix)
+app.command()(annotate)
 app.command()(report)
 app.command()(demo)
 app.command()(schema)

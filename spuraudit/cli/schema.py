@@ -19,13 +19,13 @@ _SHOWN = 10
 def schema(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[scan|verdict]", help="Which file. Default: scan; with --check, as it says."),
+        typer.Argument(metavar="[scan|verdict|fix|fix-trials|annotate]", help="Which file. Default: scan; with --check, as it says."),
     ] = None,
     check: Annotated[
         Path | None, typer.Option("--check", metavar="FILE", help="Validate this file instead of printing the schema.")
     ] = None,
 ) -> None:
-    """Print the JSON Schema (draft 2020-12) of scan.json or verdict.json, or validate such a file.
+    """Print the JSON Schema (draft 2020-12) of a record (scan.json, verdict.json, fix.json, ...), or validate one.
 
     Example: spuraudit schema --check runs/last/scan.json
     """
@@ -41,7 +41,7 @@ def schema(
 
 
 def check_file(file: Path, name: str | None) -> str:
-    """Validate a scan.json or verdict.json; `name` None = as its `schema` field says.
+    """Validate a record; `name` None = as its `schema` field says.
 
     Returns what it is, such as `spuraudit/scan 1.0`. Raises RunError that lists the first ten problems.
     """
@@ -66,11 +66,11 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
-        raise RunError(f"{file}: cannot be read ({error.strerror}).", "Give a scan.json or verdict.json.") from error
+        raise RunError(f"{file}: cannot be read ({error.strerror}).", "Give a scan.json, verdict.json or fix.json.") from error
     except ValueError as error:
-        raise RunError(f"{file}: not readable as JSON ({error}).", "Give a scan.json or verdict.json.") from error
+        raise RunError(f"{file}: not readable as JSON ({error}).", "Give a scan.json, verdict.json or fix.json.") from error
     if not isinstance(content, dict):
-        raise RunError(f"{file}: a JSON object is expected.", "Give a scan.json or verdict.json.")
+        raise RunError(f"{file}: a JSON object is expected.", "Give a scan.json, verdict.json or fix.json.")
     return content
 
 

@@ -27,6 +27,8 @@ COMMANDS = (
     ["data", "check", "--help"],
     ["data", "list", "--help"],
     ["zoo", "--help"],
+    ["fix", "--help"],
+    ["annotate", "--help"],
     ["models", "--help"],
     ["models", "info", "--help"],
 )
