@@ -17,7 +17,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import numpy as np
 from pydantic import ConfigDict, Field
 
 from spuraudit.errors import DataError, RunError
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 SCHEMA_VERSION = "1.0"
@@ -152,7 +152,7 @@ def write_folder(folder: Path, about: About, maps: NDArray[np.float32] | None) -
     if maps is not None:
         from safetensors.numpy import save
 
-        content = {"maps": np.ascontiguousarray(maps, dtype=np.float32)}
+        content = {"maps": maps.astype("float32", order="C")}
         write_bytes(folder / MAPS_FILE, save(content, {"id": about.id}))
     write_bytes(folder / ABOUT_FILE, to_json(about))
 
@@ -170,7 +170,7 @@ def settled(
         return about, maps, before
     if maps is not None and before.has_maps and before.images == about.images and before.layer == about.layer:
         stored = read_maps(folder).maps
-        if stored.shape == maps.shape and np.abs(stored - maps).max() <= _ROUNDING * stored.max():
+        if stored.shape == maps.shape and abs(stored - maps).max() <= _ROUNDING * stored.max():
             return about.model_copy(update={"id": before.id}), stored, before
     raise RunError(
         f"{folder}: holds the maps of another model, other images or other options.",
@@ -205,7 +205,7 @@ def read_maps(folder: Path) -> Maps:
         maps: NDArray[np.float32] = load(file.read_bytes())["maps"]
     except (OSError, KeyError, SafetensorError) as error:
         raise RunError(f"{file}: no readable maps ({error}).", again) from error
-    fits = maps.ndim == 3 and len(maps) == len(about.images) and maps.dtype == np.float32
+    fits = maps.ndim == 3 and len(maps) == len(about.images) and maps.dtype == "float32"
     if not fits or maps_id(about.images, maps) != about.id:
         raise RunError(f"{file}: not the maps that {ABOUT_FILE} describes.", again)
     return Maps(about, maps)
