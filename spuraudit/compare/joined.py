@@ -153,6 +153,7 @@ class _Side:
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
+        self._columns: dict[str, NDArray[np.generic]] = {}
         names = table["image"].combine_chunks()
         known = names.dictionary.to_pylist()
         self.images: list[str] = sorted(known)
@@ -193,5 +194,6 @@ class _Side:
         return self._column(name)[rows].astype(np.float64)
 
     def _column(self, name: str) -> NDArray[np.generic]:
-        column: NDArray[np.generic] = self._table[name].to_numpy()
-        return column
+        if name not in self._columns:
+            self._columns[name] = self._table[name].to_numpy()
+        return self._columns[name]

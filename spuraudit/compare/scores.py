@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from spuraudit.record.limits import BLANK_SHARE, ENERGY_TOLERANCE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spuraudit.compare.joined import Block, Floats, Ints, Joined
     from spuraudit.record.scan import Measurement, ScanRecord
 
@@ -21,6 +24,8 @@ _NOISED = {"core_accuracy": "spurious", "spurious_accuracy": "core"}
 """Metric to the region that is noised."""
 _SWAPS = {"swap_same_accuracy", "swap_other_accuracy", "swap_gap", "swap_pull"}
 _DROPS = {"feature_drop", "control_drop", "feature_drop_excess"}
+#: Scores of so many metrics and features are kept.
+_KEPT = 16
 METRICS = frozenset({"clean_accuracy", *_NOISED, *_SWAPS, *_DROPS})
 
 
@@ -62,7 +67,11 @@ class Scorer:
         self._params: dict[str, Params] = {
             audit.name: audit.params for audit in records[0].audits if audit.status == "run"
         }
+        self._recent: OrderedDict[tuple[object, ...], Scores] = OrderedDict()
         self._arms_of: dict[str, _Arms] = {}
+        names = {name: place for place, name in enumerate(sorted({name for name in joined.groups if name}))}
+        self._group_names = names
+        self._groups = np.array([names.get(name or "", -1) for name in joined.groups], dtype=np.int64)
 
     def _trials(self, audit: str) -> int:
         trials = self._params[audit]["trials"]
@@ -100,9 +109,9 @@ class Scorer:
         elif metric in _NOISED:
             found = self.noised(metric, scope["sigma"])
         elif metric in _SWAPS:
-            found = self._swapped(metric, str(scope["feature"]))
+            found = self._kept((metric, scope["feature"]), lambda: self._swapped(metric, str(scope["feature"])))
         else:
-            found = self._dropped(metric, str(scope["feature"]))
+            found = self._kept((metric, scope["feature"]), lambda: self._dropped(metric, str(scope["feature"])))
         return self._within(found, scope.get("class"), scope.get("group"))
 
     def _within(self, scores: Scores, name: object, group: object) -> Scores:
@@ -115,7 +124,8 @@ class Scorer:
 
     def in_group(self, group: str) -> NDArray[np.bool_]:
         """(images,)"""
-        return np.array([name == group for name in self.joined.groups], dtype=bool)
+        chosen: NDArray[np.bool_] = self._groups == self._group_names[group]
+        return chosen
 
     def clean(self) -> Scores:
         """Unperturbed answers."""
@@ -123,12 +133,26 @@ class Scorer:
 
     def noised(self, metric: str, sigma: object, name: object = None) -> Scores:
         """Core or spurious accuracy at a sigma, of all classes or of one."""
-        right = self.joined.right(self.joined.block(f"noise.{_NOISED[metric]}@{sigma}"))
-        return self._within(Scores(self.counted, right, self._trials("noise"), 1.0), name, None)
+
+        def scored() -> Scores:
+            right = self.joined.right(self.joined.block(f"noise.{_NOISED[metric]}@{sigma}"))
+            return Scores(self.counted, right, self._trials("noise"), 1.0)
+
+        return self._within(self._kept((metric, sigma), scored), name, None)
+
+    def _kept(self, key: tuple[object, ...], make: Callable[[], Scores]) -> Scores:
+        """Measurements of many classes share the scores of all images; those of many features do not fit in memory."""
+        if key not in self._recent:
+            self._recent[key] = make()
+        self._recent.move_to_end(key)
+        if len(self._recent) > _KEPT:
+            self._recent.popitem(last=False)
+        return self._recent[key]
 
     def _arms(self, feature: str) -> _Arms:
         if feature not in self._arms_of:
             same, other = (self.joined.block(f"swap.{arm}:{feature}") for arm in ("same", "other"))
+            self._arms_of.clear()
             chosen = np.zeros(len(self.joined.images), dtype=bool)
             # As in the audit: nothing swapped, or nothing kept, is no swap.
             chosen[other.image] = (other.region_share >= BLANK_SHARE) & (other.region_share <= 1 - BLANK_SHARE)

@@ -20,6 +20,7 @@ from spuraudit.compare import compare_runs
 from spuraudit.data.fingerprint import fingerprint
 from spuraudit.errors import RunError
 from spuraudit.fix.job import Prepared
+from spuraudit.fix.methods.erm import Erm
 from spuraudit.fix.recording import method_record, trained_arm
 from spuraudit.fix.saving import as_saved, save_checkpoint
 from spuraudit.record.fix import Arms, Comparisons, FixData, FixRecord, SplitRecord, StartArm, verdict_of
@@ -47,7 +48,6 @@ class Trained(NamedTuple):
 
     model: Model
     curve: Curve
-    notes: tuple[str, ...] = ()
 
 
 def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path | None = None) -> FixRecord:
@@ -68,10 +68,13 @@ def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path 
     plain = Prepared(control_job.started())
     control = Trained(plain.model, control_job.fit(CONTROL, plain))
     control_arm = _finish(fix, control, folder, CONTROL)
-    job = replace(fix.job, folder=folder / "training")
-    prepared = fix.method.prepare(job)
-    fixed = Trained(prepared.model, job.fit(FIXED, prepared), prepared.notes)
-    fixed_arm = _finish(fix, fixed, folder, FIXED)
+    if fix.method.name == Erm.name:  # the method is its own control
+        fixed_arm, notes = _doubled(control_arm, folder), []
+    else:
+        job = replace(fix.job, folder=folder / "training")
+        prepared = fix.method.prepare(job)
+        fixed = Trained(prepared.model, job.fit(FIXED, prepared))
+        fixed_arm, notes = _finish(fix, fixed, folder, FIXED), [*prepared.notes, *fixed.curve.notes]
     comparisons = _compare(folder, fix.job.start == "model")
     record = FixRecord(
         tool=ToolRecord(version=__version__),
@@ -91,7 +94,7 @@ def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path 
         comparisons=comparisons,
         verdict=judged(comparisons.credit),
         environment=environment(str(fix.job.model.device)),
-        notes=[*fix.division.notes, *prepared.notes, *fixed.curve.notes],
+        notes=[*fix.division.notes, *notes],
     )
     write_bytes(folder / "fix.json", to_json(record))
     return record
@@ -141,14 +144,21 @@ def _finish(fix: Fix, trained: Trained, folder: Path, name: str) -> TrainedArm:
     return trained_arm(name, file, trained.curve)
 
 
+def _doubled(control: TrainedArm, folder: Path) -> TrainedArm:
+    """The control once more, as the fixed model."""
+    shutil.copyfile(folder / f"{CONTROL}.safetensors", folder / f"{FIXED}.safetensors")
+    shutil.copytree(folder / CONTROL, folder / FIXED, dirs_exist_ok=True)
+    return control.model_copy(update={"run": FIXED, "checkpoint": f"{FIXED}.safetensors"})
+
+
 def provenance(fix: Fix, arm: str) -> dict[str, object]:
-    """What a checkpoint says of itself: who made it, from which file, with what."""
-    plan, record = fix.plan, fix.job.model.record
+    """What a checkpoint says of itself: who made it, from which file, with what. A control's is the same for all."""
+    plan, record = fix.plan if arm == FIXED else fix.plan.of_control, fix.job.model.record
     return {
         "tool": f"spuraudit {__version__}",
         "arm": arm,
-        "method": plan.method if arm == FIXED else "erm",
-        "options": plan.options if arm == FIXED else {},
+        "method": plan.method,
+        "options": plan.options,
         "training": plan.training.model_dump(mode="json"),
         "start": plan.start,
         "seed": plan.seed,

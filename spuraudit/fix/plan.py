@@ -33,6 +33,12 @@ class FixPlan(Part):
     scan: ScanSettings
 
     @property
+    def of_control(self) -> FixPlan:
+        """Plain training of the same: equal for every method."""
+        update = {"method": "erm", "options": {}, "from_run_sha256": None, "annotations_sha256": None}
+        return self.model_copy(update=update)
+
+    @property
     def sha256(self) -> str:
         """Hash of the canonical JSON."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from spuraudit.record.annotations import About
+from spuraudit.record.comparison import Comparison
 from spuraudit.record.fix import FixRecord
 from spuraudit.record.fix_trials import FixTrials
 from spuraudit.record.scan import ScanRecord
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 SCHEMAS: dict[str, type[BaseModel]] = {
     "scan": ScanRecord,
     "verdict": Verdict,
+    "comparison": Comparison,
     "fix": FixRecord,
     "fix-trials": FixTrials,
     "annotate": About,

@@ -1,0 +1,89 @@
+"""The page of a fix: before, control and fixed side by side. Same fix.json, same bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from spuraudit.record.fix import read_fix
+from spuraudit.record.folder import to_json
+from spuraudit.report.downloads import download
+from spuraudit.report.embed import policy
+from spuraudit.report.templating import Page, Section, environment, source
+from spuraudit.report.views.fix_cost import cost_view
+from spuraudit.report.views.fix_headline import fix_headline
+from spuraudit.report.views.fix_method import (
+    STARTS,
+    fix_command,
+    fix_facts,
+    options,
+    report_links,
+    training_settings,
+)
+from spuraudit.report.views.fix_numbers import numbers_view
+from spuraudit.report.views.fix_shortcuts import shortcuts_view
+from spuraudit.report.views.fix_training import training_view
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spuraudit.record.fix import FixRecord
+
+
+def render_fix(folder: Path, *, title: str | None = None) -> str:
+    """The report of a finished fix as one self-contained HTML text. `title` replaces "METHOD on MODEL".
+
+    Raises RunError where the folder holds no finished fix.
+    """
+    return render_fix_record(read_fix(folder), title=title)
+
+
+def render_fix_record(record: FixRecord, *, title: str | None = None) -> str:
+    """The page as a pure function of the record."""
+    views = _views(record)
+    page = Page(title or f"{record.method.name} on {record.model.name}", [one for one in _sections(views) if one.shown])
+    made = environment()
+    script = source("script/report.js")
+    style = made.get_template("style/report.css.j2").render() + source("style/fix.css")
+    return made.get_template("fix.html.j2").render(
+        page=page, record=record, csp=policy([script]), style=Markup(style), script=Markup(script), **views
+    )
+
+
+def _views(record: FixRecord) -> dict[str, Any]:
+    shortcuts = shortcuts_view(record)
+    return {
+        "head": fix_headline(record, shortcuts),
+        "numbers": numbers_view(record),
+        "shortcuts": shortcuts,
+        "cost": cost_view(record),
+        "training": training_view(record),
+        "options": options(record),
+        "settings": training_settings(record),
+        "start": STARTS[record.start],
+        "links": report_links(record),
+        "facts": fix_facts(record),
+        "command": fix_command(record),
+        "notes": _notes(record),
+        "downloads": [download("fix.json", "application/json", to_json(record), "The record of the fix.")],
+    }
+
+
+def _notes(record: FixRecord) -> list[str]:
+    sides = record.comparisons
+    compared = [note for one in (sides.credit, sides.fixed_before) if one is not None for note in one.notes]
+    return list(dict.fromkeys([*record.notes, *compared]))
+
+
+def _sections(views: dict[str, Any]) -> list[Section]:
+    return [
+        Section("shortcuts", "Shortcuts", "fix_shortcuts"),
+        Section("numbers", "Key numbers", "fix_numbers", bool(views["numbers"].key)),
+        Section("groups", "Groups", "fix_groups", bool(views["numbers"].groups)),
+        Section("cost", "What it cost", "fix_cost"),
+        Section("training", "Training", "fix_training", views["training"] is not None),
+        Section("method", "What was done", "fix_method"),
+        Section("provenance", "Provenance", "fix_provenance"),
+        Section("record", "The record", "fix_record"),
+    ]

@@ -1,0 +1,68 @@
+"""The short form of a fix for a pull request or a job summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spuraudit.report.formats import many
+from spuraudit.report.markdown import safe
+from spuraudit.report.views.fix_cost import cost_view
+from spuraudit.report.views.fix_headline import fix_headline
+from spuraudit.report.views.fix_numbers import numbers_view
+from spuraudit.report.views.fix_shortcuts import shortcuts_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spuraudit.record.fix import FixRecord
+
+ROWS = 10
+"""Rows of a table: a comment of any forge holds all of them together."""
+
+
+def fix_markdown(record: FixRecord, *, title: str | None = None) -> str:
+    """Verdict, what got worse, key numbers, shortcuts and cost, in this order."""
+    shortcuts = shortcuts_view(record)
+    head = fix_headline(record, shortcuts)
+    shown = title or f"{record.method.name} on {record.model.name}"
+    parts = [f"## {safe(shown)}", "", f"**{safe(head.label)}.** {safe(head.statement)} {safe(head.shortcuts)}", ""]
+    parts += [f"> **Worse:** {safe(line)}\n" for line in head.worse[:ROWS]]
+    if len(head.worse) > ROWS:
+        parts.append(f"> {many(len(head.worse) - ROWS, 'more shortcut')} got worse.\n")
+    numbers = numbers_view(record)
+    rows = [
+        (
+            safe(row.name),
+            *(f"{arm.value} ({arm.interval})" for arm in row.arms),
+            f"{row.beyond} ({row.beyond_interval})",
+            row.n,
+        )
+        for row in numbers.key
+    ]
+    parts += ["### Key numbers", "", *_table(("number", *numbers.arms, "fixed beyond control (95 %)", "n"), rows)]
+    if shortcuts.rows:
+        cells = [
+            (
+                row.label,
+                safe(row.name),
+                row.audit,
+                *row.effects,
+                f"{row.change} ({row.change_interval})",
+                safe(row.credit),
+            )
+            for row in shortcuts.rows[:ROWS]
+        ]
+        head_row = ("", "shortcut", "audit", *numbers.arms, f"change against {shortcuts.against}", "credit")
+        parts += ["### Shortcuts", "", *_table(head_row, cells)]
+        if len(shortcuts.rows) > ROWS:
+            parts.append(f"{many(len(shortcuts.rows) - ROWS, 'more shortcut')} in report.html.\n")
+    cost = cost_view(record)
+    lower = many(len(cost.lost), "accuracy is", "accuracies are")
+    parts.append(f"Of {many(cost.compared, 'accuracy', 'accuracies')} compared, {lower} lower. {cost.ratio}\n")
+    return "\n".join(parts)
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    names = list(head)
+    lines = [f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
+    return [*lines, *(f"| {' | '.join(cells)} |" for cells in rows), ""]

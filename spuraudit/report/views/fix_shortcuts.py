@@ -1,0 +1,137 @@
+"""What became of the shortcuts: worse ones first, and what the control did to each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spuraudit.record.units import unit_of
+from spuraudit.report import bounds
+from spuraudit.report.formats import NONE, count, many, plain, pts
+from spuraudit.report.views.fix_words import EFFECTS, change_interval, change_of, shortcut_name
+from spuraudit.report.wording import AUDITS
+
+if TYPE_CHECKING:
+    from spuraudit.record.comparison import Comparison, Shortcut
+    from spuraudit.record.fix import FixRecord
+
+_Key = tuple[str, str, str | None, str]
+
+STATES = {
+    "worse": "Worse",
+    "behind": "Worse than the control",
+    "new": "New suspect",
+    "unchanged": "Unchanged",
+    "reduced": "Reduced",
+    "gone": "No longer suspected",
+    "repaired": "Repaired",
+}
+_TONES = {"worse": "fail", "behind": "fail", "new": "unknown", "reduced": "part", "repaired": "pass"}
+
+
+@dataclass(frozen=True, slots=True)
+class ShortcutRow:
+    """One shortcut. `credited`: fell further than under the control, its interval without 0."""
+
+    state: str
+    label: str
+    tone: str
+    name: str
+    audit: str
+    effects: list[str]
+    change: str
+    change_interval: str
+    beyond: str
+    beyond_interval: str
+    credit: str
+    credited: bool
+    q: str
+    n: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShortcutsView:
+    """`counts`: state to number; `silent`: tested, never suspected and not worse."""
+
+    rows: list[ShortcutRow]
+    counts: dict[str, int]
+    credited: int
+    silent: int
+    against: str
+    left_out: list[str]
+
+    @property
+    def worse(self) -> list[ShortcutRow]:
+        """Those to shout about."""
+        return [row for row in self.rows if row.tone == "fail"]
+
+
+def shortcuts_view(record: FixRecord) -> ShortcutsView:
+    """Against the delivered model where there is one, else against the control."""
+    credit = record.comparisons.credit
+    earlier = record.comparisons.fixed_before
+    beyond = {_key(one): one for one in credit.shortcuts}
+    shown = (earlier or credit).shortcuts
+    rows = [_row(one, beyond.get(_key(one)), has_before=earlier is not None) for one in shown if _speaks(one, beyond)]
+    rows.sort(key=lambda row: list(STATES).index(row.state))
+    counts = {state: number for state in STATES if (number := sum(row.state == state for row in rows))}
+    kept = rows[: bounds.ROWS]
+    left_out = [f"{many(len(rows) - len(kept), 'shortcut')}: see fix.json."] if len(rows) > len(kept) else []
+    credited = sum(row.credited for row in rows if row.state in ("repaired", "reduced"))
+    against = "the delivered model" if earlier is not None else "the control"
+    return ShortcutsView(kept, counts, credited, len(shown) - len(rows), against, left_out)
+
+
+def _key(one: Shortcut) -> _Key:
+    return one.audit, one.class_name, one.target_class, one.feature
+
+
+def _speaks(one: Shortcut, beyond: dict[_Key, Shortcut]) -> bool:
+    """Whether a shortcut was ever suspected, or got worse."""
+    other = beyond.get(_key(one))
+    return any(one.suspected) or one.state == "worse" or (other is not None and other.state == "worse")
+
+
+def _row(one: Shortcut, beyond: Shortcut | None, *, has_before: bool) -> ShortcutRow:
+    behind = has_before and one.state != "worse" and beyond is not None and beyond.state == "worse"
+    state = "behind" if behind else one.state
+    metric = EFFECTS[one.audit]
+    credited = beyond is not None and beyond.ci is not None and beyond.ci[1] < 0
+    effects = [one.before] if has_before else []
+    effects += [beyond.before if beyond is not None else None, one.after]
+    return ShortcutRow(
+        state=state,
+        label=STATES[state],
+        tone=_TONES.get(state, "open"),
+        name=shortcut_name(one),
+        audit=AUDITS[one.audit],
+        effects=[_effect(metric, value) for value in effects],
+        change=change_of(metric, one.change),
+        change_interval=change_interval(metric, one.ci),
+        beyond=change_of(metric, beyond.change if beyond is not None else None),
+        beyond_interval=change_interval(metric, beyond.ci if beyond is not None else None),
+        credit=_credit(state, beyond, credited),
+        credited=credited,
+        q=NONE if one.q is None else "< 0.001" if one.q < 0.001 else f"{one.q:.3f}",
+        n=count(one.n),
+    )
+
+
+def _effect(metric: str, value: float | None) -> str:
+    return pts(value) if unit_of(metric) == "difference" else plain(value)
+
+
+def _credit(state: str, beyond: Shortcut | None, credited: bool) -> str:
+    """Who did it: the method, or any further training."""
+    if beyond is None or beyond.ci is None:
+        return "not compared with the control"
+    if state in ("repaired", "reduced", "gone"):
+        return "further than under the control" if credited else "no further than under the control"
+    if state in ("worse", "new"):
+        return "more than under the control" if beyond.ci[0] > 0 else "no more than under the control"
+    return "the control depends on it less" if state == "behind" else ""
+
+
+def suspected_before(comparison: Comparison) -> int:
+    """Shortcuts that the model before was suspected of."""
+    return sum(one.suspected[0] for one in comparison.shortcuts)

@@ -1,0 +1,80 @@
+"""Curves of both trainings, each with its numbers as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spuraudit.report import bounds
+from spuraudit.report.formats import NONE, count, signed
+from spuraudit.report.views.fix_chart import training_chart
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from spuraudit.record.fix import FixRecord, TrainedArm
+
+_Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class CurveView:
+    """One loss term or validation measure of both arms: the chart, and rows (step, control, fixed)."""
+
+    name: str
+    chart: Markup
+    rows: list[tuple[str, str, str]]
+    left_out: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingView:
+    """None of the two lists has an entry that neither arm has a point of."""
+
+    losses: list[CurveView]
+    validation: list[CurveView]
+
+
+def training_view(record: FixRecord) -> TrainingView | None:
+    """None where no curve was recorded."""
+    control, fixed = record.arms.control, record.arms.fixed
+    terms = dict.fromkeys(name for arm in (fixed, control) for entry in arm.losses for name in entry.terms)
+    measures = dict.fromkeys(name for arm in (fixed, control) for point in arm.validation for name in point.measures)
+    view = TrainingView(
+        [_curve(record, name, _losses(control, name), _losses(fixed, name)) for name in terms],
+        [
+            _curve(record, name, _measures(control, name), _measures(fixed, name))
+            for name in measures
+            if _measures(control, name) or _measures(fixed, name)
+        ],
+    )
+    return view if view.losses or view.validation else None
+
+
+def _losses(arm: TrainedArm, name: str) -> _Points:
+    return [(float(entry.step), entry.terms[name]) for entry in arm.losses if name in entry.terms]
+
+
+def _measures(arm: TrainedArm, name: str) -> _Points:
+    points = [(float(point.step), point.measures.get(name)) for point in arm.validation]
+    return [(step, value) for step, value in points if value is not None]
+
+
+def _curve(record: FixRecord, name: str, control: _Points, fixed: _Points) -> CurveView:
+    shown = name.replace("_", " ")
+    lines = {arm: points for arm, points in (("control", control), ("fixed", fixed)) if points}
+    label = f"{shown} over steps: " + "; ".join(
+        f"{arm} from {_number(points[0][1])} to {_number(points[-1][1])}" for arm, points in lines.items()
+    )
+    chart = training_chart(lines, shown, record.arms.fixed.selected_step if fixed else None, f"{label}.")
+    by_step: dict[float, list[float | None]] = {}
+    for place, points in enumerate((control, fixed)):
+        for step, value in points:
+            by_step.setdefault(step, [None, None])[place] = value
+    rows = [(count(int(step)), _number(pair[0]), _number(pair[1])) for step, pair in sorted(by_step.items())]
+    left_out = [f"{len(rows) - bounds.ROWS} later steps: see fix.json."] if len(rows) > bounds.ROWS else []
+    return CurveView(shown, chart, rows[: bounds.ROWS], left_out)
+
+
+def _number(value: float | None) -> str:
+    return NONE if value is None else signed(f"{value:.4g}")
