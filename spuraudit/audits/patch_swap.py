@@ -215,6 +215,7 @@ class PatchSwapAudit:
                 "sources_per_class": pairing.sources,
                 "target_classes": max((len(found) for found in pairing.targets_of.values()), default=0),
                 "grid": f"{self.grid.rows}x{self.grid.columns}",
+                "patch": self.grid.cells[0].bottom - self.grid.cells[0].top,
                 "search": "adaptive" if self.adaptive else "full",
             },
             images=len(asked),

@@ -34,8 +34,8 @@ class View(NamedTuple):
         height, width = maps.shape[-2:]
         if self.crop is not None:
             top, left, tall, wide = self.crop
-            y, x = round(top * height), round(left * width)
-            box = [y, x, max(1, round(tall * height)), max(1, round(wide * width))]
+            high, broad = max(1, round(tall * height)), max(1, round(wide * width))
+            box = [min(round(top * height), height - high), min(round(left * width), width - broad), high, broad]
             flat = maps.reshape(-1, 1, height, width) if maps.ndim == 2 else maps
             maps = TF.resized_crop(flat, *box, size=[height, width], antialias=True).reshape(maps.shape)
         return maps.flip(-1) if self.mirrored else maps
@@ -106,6 +106,8 @@ class Batch:
 
     def masks(self, of: Callable[[Sample], Tensor | None], absent: float) -> Tensor:
         """(B, H, W) of what `of` gives for each sample; `absent` everywhere where it gives nothing."""
+        if not self.samples:
+            return self.pixels[:, 0]
         given = [of(sample) for sample in self.samples]
         empty = torch.full_like(self.pixels[0, 0], absent)
         return torch.stack([empty if one is None else one for one in given])

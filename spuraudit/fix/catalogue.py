@@ -8,7 +8,13 @@ from pydantic import ValidationError
 
 from spuraudit.errors import FixError, UsageError, did_you_mean
 from spuraudit.fix.methods.corm import Corm
+from spuraudit.fix.methods.crayon import Crayon, CrayonAttention, CrayonPruning
+from spuraudit.fix.methods.dfr import Dfr
 from spuraudit.fix.methods.erm import Erm
+from spuraudit.fix.methods.gradcam_rrr import GradcamRrr
+from spuraudit.fix.methods.jtt import Jtt
+from spuraudit.fix.methods.rrr import Rrr
+from spuraudit.fix.methods.scgs import Scgs
 from spuraudit.fix.methods.swap import Swap
 
 if TYPE_CHECKING:
@@ -17,7 +23,10 @@ if TYPE_CHECKING:
     from spuraudit.fix.job import Job
     from spuraudit.fix.methods.base import Method
 
-METHODS: dict[str, type[Method]] = {kind.name: kind for kind in (Swap, Corm, Erm)}
+#: In the order in which `auto` tries them: what repaired most often first.
+METHODS: dict[str, type[Method]] = {
+    kind.name: kind for kind in (Swap, Dfr, Jtt, CrayonAttention, Crayon, CrayonPruning, Rrr, GradcamRrr, Corm, Erm)
+}
 
 
 def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +108,8 @@ class Curve:
         epoch = self.open
         epoch.step, epoch.validation = step, validation
         before = None if self.best is None else self.epochs[self.best].validation
+        if validation is not None and math.isnan(validation):
+            epoch.validation = validation = None  # a measure that says nothing chooses nothing
         better = validation is not None and (before is None or validation > before)
         if better:
             self.best = len(self.epochs) - 1

@@ -21,6 +21,7 @@ from spuraudit.data.fingerprint import fingerprint
 from spuraudit.errors import RunError
 from spuraudit.fix.job import Prepared
 from spuraudit.fix.methods.erm import Erm
+from spuraudit.fix.prepare import scanned_data
 from spuraudit.fix.recording import method_record, trained_arm
 from spuraudit.fix.saving import as_saved, save_checkpoint
 from spuraudit.record.fix import Arms, Comparisons, FixData, FixRecord, SplitRecord, StartArm, verdict_of
@@ -131,7 +132,8 @@ def _scan(fix: Fix, model: Model, run: Path) -> None:
     """Of the held-out images. A trained model may be near chance: that is a result, not an error."""
     scan_settings = fix.scan.model_copy(update={"allow_chance": True}) if run.name != BEFORE else fix.scan
     job = fix.job
-    execute(prepare_scan(model, job.dataset, scan_settings, job.machine, job.progress), run, progress=job.progress)
+    dataset = scanned_data(job.dataset, job.start)
+    execute(prepare_scan(model, dataset, scan_settings, job.machine, job.progress), run, progress=job.progress)
 
 
 def _finish(fix: Fix, trained: Trained, folder: Path, name: str) -> TrainedArm:

@@ -12,13 +12,18 @@ from torch import nn
 
 from spuraudit.errors import FixError, ModelError
 from spuraudit.models import architectures
+from spuraudit.models.model import Model
 from spuraudit.perturb.draws import key_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from spuraudit.fix.settings import Start
-    from spuraudit.models.model import Model
+
+
+@dataclass(frozen=True)
+class Redrawn(Model):
+    """A model that was not delivered so: its output k is class k of the data, whatever the delivered one's are."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,15 @@ def started(model: Model, start: Start, outputs: int, seed: int) -> Model:
     network = copy.deepcopy(model.network)
     if start == "scratch":
         network = _drawn(model, network, seed)
-    copied = replace(model, network=network)
+    if start == "model":
+        return replace(model, network=network)
+    copied = Redrawn(network, model.record, model.device)
     if start == "new-head" or (start == "scratch" and model.record.num_classes != outputs):
         copied = _with_new_head(copied, outputs, seed)
     return copied
 
 
-def _with_new_head(model: Model, outputs: int, seed: int) -> Model:
+def _with_new_head(model: Redrawn, outputs: int, seed: int) -> Redrawn:
     head = find_head(model)
     parent, _, own = head.name.rpartition(".")
     layer = nn.Linear(head.layer.in_features, outputs)
@@ -105,7 +112,7 @@ def _with_new_head(model: Model, outputs: int, seed: int) -> Model:
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=generator)
         layer.bias.zero_()
-    setattr(model.network.get_submodule(parent), own, layer.to(model.device))
+    setattr(model.network.get_submodule(parent), own, layer.to(model.device).eval().requires_grad_(False))
     inner = getattr(model.network, "network", model.network)
     if hasattr(inner, "num_classes"):
         inner.num_classes = outputs

@@ -13,11 +13,11 @@ import torch
 from spuraudit.fix import regions
 from spuraudit.fix.devices import train_on
 from spuraudit.fix.feed import KEPT_BYTES, Feed
-from spuraudit.fix.head import find_head, penultimate, started
+from spuraudit.fix.head import Redrawn, find_head, penultimate, started
 from spuraudit.fix.loop import Training
 from spuraudit.fix.objective import Objective
 from spuraudit.fix.state import TrainingFolder
-from spuraudit.models.class_map import ClassMap, class_map
+from spuraudit.models.class_map import AnswerSpace, ClassMap, class_map
 from spuraudit.record.folder import read_record
 from spuraudit.runs.batching import Batches
 from spuraudit.runs.loader import Kept, Loader
@@ -66,7 +66,7 @@ class Job:
     model: as delivered. train, validation: images to learn from, and to choose by (may be empty). start: where
     trainings begin. from_run: folder of a scan whose findings are the region. annotations: folder or file of yes/no
     answers. folder: for trainings and generated images; a method may write below it. devices: of the model's kind, that
-    share every batch.
+    share every batch. answers: which outputs of the model may be given, as in a scan.
     """
 
     model: Model
@@ -83,6 +83,7 @@ class Job:
     annotations: Path | None = None
     validate: Validate | None = None
     devices: int = 1
+    answers: AnswerSpace = "all"
     kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES), repr=False)
 
     @cached_property
@@ -95,11 +96,10 @@ class Job:
         return started(self.model, start or self.start, len(self.dataset.classes), self.seed)
 
     def class_map(self, model: Model) -> ClassMap:
-        """Which outputs of a model are which class: the data's, or output k is class k after a new head."""
+        """Which outputs of a model are which class: the data's, or output k is class k of a model drawn anew."""
         names = [info.name for info in self.dataset.classes]
-        own = model.record.num_classes == self.model.record.num_classes and self.start == "model"
-        outputs = [info.outputs if own else None for info in self.dataset.classes]
-        return class_map(outputs, names, model.record.num_classes, "all", model.record.head)
+        outputs = [None if isinstance(model, Redrawn) else info.outputs for info in self.dataset.classes]
+        return class_map(outputs, names, model.record.num_classes, self.answers, model.record.head)
 
     @cached_property
     def record(self) -> ScanRecord | None:
@@ -127,7 +127,17 @@ class Job:
         )
         steps = self.steps if prepared.steps is None else prepared.steps
         mapping = self.class_map(prepared.model)
-        return Training(name, prepared.model, mapping, feed, prepared.objective, steps, prepared.trained, self.validate)
+        return Training(
+            name,
+            prepared.model,
+            mapping,
+            feed,
+            prepared.objective,
+            steps,
+            prepared.trained,
+            self.validate,
+            delivered=not isinstance(prepared.model, Redrawn),
+        )
 
     def fit(self, name: str, prepared: Prepared) -> Curve:
         """Train `prepared.model` in place, in a folder of this name; goes on where an earlier call was stopped."""

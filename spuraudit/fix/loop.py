@@ -50,7 +50,7 @@ class Training:
     """What is trained on what.
 
     The model's network is trained in place. trained: by name, which parameters are; None: all. validate: the measure
-    that selects an epoch.
+    that selects an epoch. delivered: it knows the classes already, so its first epoch can be a collapse.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Training:
     steps: int
     trained: Callable[[str], bool] | None = None
     validate: Validate | None = None
+    delivered: bool = False
 
 
 def fine_tune(training: Training, folder: TrainingFolder, fabric: Fabric, progress: Progress) -> Curve:
@@ -76,6 +77,7 @@ def fine_tune(training: Training, folder: TrainingFolder, fabric: Fabric, progre
         curve = _Run(training, folder, fabric, progress).carry_out()
     finally:
         network.requires_grad_(False).eval()
+    fabric.barrier()  # one process writes what all read
     best = folder.best_weights()
     if best is not None:
         network.load_state_dict(best)
@@ -131,7 +133,7 @@ class _Run:
             if objective.whole_batch:
                 batch = batch.taken(self.fabric.global_rank, self.fabric.world_size)
             outcomes = [self._pass(part, batch.whole) for part in batch.parts(self.settings.accumulate)]
-        terms = _mean_terms([(part, outcome) for part, outcome in outcomes])
+        terms, answers = self._seen(outcomes)
         self._refuse_non_finite(terms)
         self._agree()
         if self.settings.clip_norm is not None:
@@ -140,10 +142,33 @@ class _Run:
         if self.state.schedule is not None:
             self.state.schedule.step()
         epoch = self.state.curve.open
-        for part, outcome in outcomes:
-            epoch.count(self.learner.class_logits(outcome.logits).argmax(dim=1).cpu(), part.labels.cpu())
+        epoch.count(*answers)
         epoch.add(terms, time.perf_counter() - clock, time.process_time() - cpu)
         self._say(objective.check(step, terms))
+
+    def _seen(self, outcomes: Sequence[tuple[Batch, Outcome]]) -> tuple[dict[str, float], tuple[Tensor, Tensor]]:
+        """Mean terms over the step's images, and (predicted, labels) of each, on all devices the same."""
+        own = [
+            (
+                len(part),
+                {name: float(value) for name, value in outcome.terms.items()},
+                self.learner.class_logits(outcome.logits).argmax(dim=1).cpu(),
+                part.labels.cpu(),
+            )
+            for part, outcome in outcomes
+        ]
+        if self.fabric.world_size > 1:
+            of_all: list[list[tuple[int, dict[str, float], Tensor, Tensor]]] = [[]] * self.fabric.world_size
+            torch.distributed.all_gather_object(of_all, own)
+            own = [one for of_one in of_all for one in of_one]
+        terms: dict[str, float] = {}
+        images: dict[str, int] = {}
+        for count, values, _, _ in own:
+            for name, value in values.items():
+                terms[name] = terms.get(name, 0.0) + value * count
+                images[name] = images.get(name, 0) + count
+        means = {name: value / images[name] for name, value in terms.items()}
+        return means, (torch.cat([one[2] for one in own]), torch.cat([one[3] for one in own]))
 
     def _pass(self, part: Batch, whole: int) -> tuple[Batch, Outcome]:
         # The mean over ranks that follows divides by their number.
@@ -166,7 +191,10 @@ class _Run:
         """Validation, the collapse check, the states on disk."""
         training, state = self.training, self.state
         epoch = state.curve.open
-        ruin = epoch.collapse if state.curve.was_alive else None
+        bad = [name for name, value in self.learner.network.state_dict().items() if not _finite(value)]
+        if bad:
+            raise self._error(f"the weights are not finite ({bad[0]})")
+        ruin = epoch.collapse if training.delivered or state.curve.was_alive else None
         if ruin is not None:
             raise self._error(f"the model collapsed: {ruin}")
         if training.validate is not None:
@@ -203,11 +231,5 @@ class _Run:
             self.progress.say(text)
 
 
-def _mean_terms(outcomes: Sequence[tuple[Batch, Outcome]]) -> dict[str, float]:
-    """Means over the images of all parts."""
-    images = sum(len(part) for part, _ in outcomes)
-    terms: dict[str, float] = {}
-    for part, outcome in outcomes:
-        for name, value in outcome.terms.items():
-            terms[name] = terms.get(name, 0.0) + float(value) * len(part) / images
-    return terms
+def _finite(weights: Tensor) -> bool:
+    return not weights.is_floating_point() or bool(torch.isfinite(weights).all())

@@ -35,7 +35,7 @@ class FixPlan(Part):
     @property
     def of_control(self) -> FixPlan:
         """Plain training of the same: equal for every method."""
-        update = {"method": "erm", "options": {}, "from_run_sha256": None, "annotations_sha256": None}
+        update: dict[str, Any] = {"method": "erm", "options": {}, "from_run_sha256": None, "annotations_sha256": None}
         return self.model_copy(update=update)
 
     @property

@@ -116,10 +116,7 @@ def prepare_fix(
     dataset = division.dataset
     if wanted.start == "new-head":
         find_head(model)  # raises where there is none to replace
-    if wanted.start != "model":  # output k becomes class k
-        dataset = replace(dataset, classes=tuple(replace(info, outputs=None) for info in dataset.classes))
-        division = replace(division, dataset=dataset)
-    else:
+    if wanted.start == "model":
         arrange(model, dataset, wanted.scan.model_copy(update={"split": division.held_out}), machine)
     if len({row.label for row in division.train}) < 2:
         raise DataError(f"{dataset.name}: the training images are of a single class.", "Give images of two or more.")
@@ -131,7 +128,7 @@ def prepare_fix(
     if measure is not None:
         check_measure(measure, division.validation)
         split = division.validation[0].split or ""
-        validate = Validator(measure, dataset, split, wanted.scan.seed, machine, kept)
+        validate = Validator(measure, scanned_data(dataset, wanted.start), split, wanted.scan.seed, machine, kept)
     job = Job(
         model=model,
         dataset=dataset,
@@ -147,10 +144,18 @@ def prepare_fix(
         annotations=wanted.annotations,
         validate=validate,
         devices=wanted.devices,
+        answers=wanted.scan.answers,
         kept=kept,
     )
     check_needs(method, job)
     return Fix(method, job, division, wanted)
+
+
+def scanned_data(dataset: Dataset, start: Start) -> Dataset:
+    """What trained models are scanned on: output k is class k of a model whose last layer was drawn anew."""
+    if start == "model":
+        return dataset
+    return replace(dataset, classes=tuple(replace(info, outputs=None) for info in dataset.classes))
 
 
 def _content_sha256(path: Path) -> str:

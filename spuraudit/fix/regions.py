@@ -10,6 +10,7 @@ import torch
 
 from spuraudit.audits.base import BACKGROUND
 from spuraudit.errors import FixError, UsageError, did_you_mean
+from spuraudit.perturb.exchange import grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     #: A sample as decoded -> its region; None where nothing is known of the image.
     Region = Callable[[Sample], "Found | None"]
+    #: Top, bottom, left and right of a cell, as shares of height and width.
+    Box = tuple[float, float, float, float]
 
 
 class Found(NamedTuple):
@@ -92,33 +95,43 @@ def found_by(record: ScanRecord, dataset: Dataset) -> OfFindings:
             "Scan with --audits patch_swap to search for regions, or give the region by masks (region=background).",
         )
 
-    return OfFindings(dict(of_class))
+    return OfFindings(dict(of_class), _cells_of(record))
+
+
+def _cells_of(record: ScanRecord) -> Mapping[int, Box]:
+    """Each cell of a scan's grid by its number; empty where it swept none."""
+    patch = next((audit.params.get("patch") for audit in record.audits if audit.name == "patch_swap"), None)
+    geometry = record.model.preprocess.geometry
+    if not isinstance(patch, int):
+        return {}
+    high, wide = geometry.height, geometry.width
+    return {
+        cell.number: (cell.top / high, cell.bottom / high, cell.left / wide, cell.right / wide)
+        for cell in grid(high, wide, patch).cells
+    }
 
 
 @dataclass(frozen=True)
 class OfFindings:
-    """What a scan suspects, by class of the dataset."""
+    """What a scan suspects, by class of the dataset; and where its cells lie."""
 
     of_class: Mapping[int, Sequence[Finding]]
+    cells: Mapping[int, Box]
 
     def __call__(self, sample: Sample) -> Found | None:
         """The union of what was found for the image's class; None where nothing was."""
-        placed = [_placed(finding, sample) for finding in self.of_class.get(sample.row.label, [])]
+        placed = [self._placed(finding, sample) for finding in self.of_class.get(sample.row.label, [])]
         known = [one for one in placed if one is not None]
         if not known:
             return None
         return Found(torch.stack([one.mask for one in known]).amax(dim=0), any(one.around for one in known))
 
-
-def _placed(finding: Finding, sample: Sample) -> Found | None:
-    if finding.cell is None:
-        return background(sample) if finding.feature == BACKGROUND else OfFeature(finding.feature)(sample)
-    height, width = sample.pixels.shape[-2:]
-    cell = finding.cell
-    # Cells of the scan's grid, as shares: this model's input may have another size.
-    tall, wide = height / cell.rows, width / cell.columns
-    area = torch.zeros_like(sample.pixels[0])
-    rows = slice(round((cell.row - 1) * tall), round(cell.row * tall))
-    columns = slice(round((cell.column - 1) * wide), round(cell.column * wide))
-    area[rows, columns] = 1
-    return Found(area)
+    def _placed(self, finding: Finding, sample: Sample) -> Found | None:
+        if finding.cell is None:
+            return background(sample) if finding.feature == BACKGROUND else OfFeature(finding.feature)(sample)
+        # Shares of the scan's input: this model's may have another size.
+        top, bottom, left, right = self.cells[finding.cell.number]
+        height, width = sample.pixels.shape[-2:]
+        area = torch.zeros_like(sample.pixels[0])
+        area[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = 1
+        return Found(area)

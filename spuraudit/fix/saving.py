@@ -81,7 +81,18 @@ def _preprocessing(preprocess: Preprocess) -> dict[str, Any]:
 def _safetensors(tensors: Mapping[str, Tensor], beside: Mapping[str, Any]) -> bytes:
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in beside.items()}
     # Tied weights share memory, which the format does not hold: each gets its own.
-    return save({name: tensor.clone() for name, tensor in tensors.items()}, metadata={"format": "pt", **texts})
+    content = save({name: tensor.clone() for name, tensor in tensors.items()}, metadata={"format": "pt", **texts})
+    return _in_order(content)
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: the library writes them in an order of chance, and files have hashes."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def _torch(tensors: Mapping[str, Tensor], beside: Mapping[str, Any]) -> bytes:

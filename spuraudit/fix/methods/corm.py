@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
@@ -185,8 +186,9 @@ class DerivativeCheck(NamedTuple):
 
 
 def compare_derivatives(training: Training, objective: CormObjective) -> DerivativeCheck:
-    """Both gradients of the first batch, with the network as the training will have it."""
-    model, settings = training.model, training.feed.settings
+    """Both gradients of the first batch, of a copy of the network as the training will have it."""
+    model = replace(training.model, network=copy.deepcopy(training.model.network))
+    settings = training.feed.settings
     batch = objective.show(next(training.feed.batches(model.device, 0, 1)))
     learner = Learner.of(model, training.class_map)
     core = core_of(batch, objective.options.dilation)
@@ -203,7 +205,6 @@ def compare_derivatives(training: Training, objective: CormObjective) -> Derivat
             torch.manual_seed(0)
             near = by_differences(loss_sum, batch.pixels, core, learner.parameters, rms=rms)
             tried.append((agreement(exact.of_penalty, near.of_penalty), rms))
-    model.network.requires_grad_(False)
     found, rms = max(tried)
     share = objective.options.weight * float(exact.penalty / exact.losses.clamp_min(1e-12))
     return DerivativeCheck(rms, found.cosine, found.ratio, share)

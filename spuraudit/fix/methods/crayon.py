@@ -46,14 +46,14 @@ class AttentionOptions(Options):
     alpha: float = Field(
         default=100.0,
         ge=0,
-        description="Of the share of the map outside a relevant one. Measured on drawn shapes: weights of 100 per "
-        "image did best, which is 30 to 40 here. With crayon-code: 1e7 (Waterbirds).",
+        description="Of the share of the map outside a relevant one. A start value, to be tuned on validation images: "
+        "too large a weight drives maps to 0 everywhere, and the training collapses. With crayon-code: 1e7.",
     )
     beta: float = Field(
         default=50.0,
         ge=0,
-        description="Of the share of the map inside an irrelevant one. Half of alpha: much less, such as the 50:1 of "
-        "the paper, collapsed on drawn shapes, where most maps are relevant. With crayon-code: 2e5.",
+        description="Of the share of the map inside an irrelevant one. Of the order of alpha: with a fiftieth, the "
+        "paper's ratio, training collapsed on drawn shapes. With crayon-code: 2e5.",
     )
     compat: Literal["none", "crayon-code"] = Field(
         default="none",

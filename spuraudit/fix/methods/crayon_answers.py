@@ -6,7 +6,7 @@ Answers come from `spuraudit annotate` or from a table; without either, from cor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -196,9 +196,9 @@ def original_maps(job: Job, grid: FeatureGrid, rows: Sequence[ImageRow]) -> Orig
     classes, model = delivered_classes(job), job.model
     members = membership(classes.outputs, classes.num_outputs).to(model.device)
 
-    def explain(samples: Sequence[Sample]) -> Tensor:
-        pixels = torch.stack([sample.pixels for sample in samples])
-        labels = torch.tensor([sample.row.label for sample in samples], device=model.device)
+    def explain(samples: Sequence[Sample], part: slice) -> Tensor:
+        pixels = torch.stack([sample.pixels for sample in samples[part]])
+        labels = torch.tensor([sample.row.label for sample in samples[part]], device=model.device)
         with with_gradients(model):
             logits, output = forward_with_features(model.network, grid, model.normalise(pixels))
             scores = class_logits(logits.float(), members, classes.head)
@@ -208,7 +208,7 @@ def original_maps(job: Job, grid: FeatureGrid, rows: Sequence[ImageRow]) -> Orig
     batches, samples = Batches(job.machine.batch_size, job.progress.say), job.samples(rows)
     with stage(job.progress, "Explaining", len(rows), "images"):
         while some := list(islice(samples, batches.size)):
-            maps += batches.run(len(some), lambda part, some=some: explain(some[part]))  # type: ignore[misc]
+            maps += batches.run(len(some), partial(explain, some))
             cores.append(torch.stack([core_on_cells(sample, grid) for sample in some]))
             job.progress.advance(len(some))
     return Original(torch.cat(maps), torch.cat(cores))

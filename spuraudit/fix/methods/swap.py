@@ -14,7 +14,8 @@ from pydantic import Field
 
 from spuraudit.fix.batch import AROUND, REGION
 from spuraudit.fix.job import Prepared
-from spuraudit.fix.methods.base import Method, Options, images_with_core, images_with_spurious
+from spuraudit.fix.methods.base import Method, Options
+from spuraudit.fix.methods.marked import lacks_region, note_of_region
 from spuraudit.fix.objective import Objective
 from spuraudit.perturb.draws import rng_of
 from spuraudit.perturb.exchange import paint_out, swap_region
@@ -69,13 +70,16 @@ def swapped(sample: Sample, lender: Sample, *, bare: bool = False) -> Tensor:
 
     Surroundings: s is the image's own, and the lender's object is painted out. A feature or cell: s is the region of
     both images, so that the image loses its own and gets the lender's where the lender has it; with `bare` s is the
-    image's own, and the lender's is painted out too. Where one of them has no region, nothing changes.
+    image's own, and the lender's is painted out too. An image without a region gets the lender's, and one without can
+    lend what it has there. Nothing changes where neither has a region, or where surroundings meet none.
     """
-    own, other = sample.masks.get(REGION), lender.masks.get(REGION)
-    if own is None or other is None:
-        return sample.pixels
-    if AROUND in sample.masks:
-        return swap_region(sample.pixels, own, lender.bare_background)
+    around = AROUND in sample.masks, AROUND in lender.masks
+    if any(around):
+        return (
+            swap_region(sample.pixels, sample.masks[AROUND], lender.bare_background) if all(around) else sample.pixels
+        )
+    nowhere = torch.zeros_like(sample.pixels[0])
+    own, other = sample.masks.get(REGION, nowhere), lender.masks.get(REGION, nowhere)
     if bare:
         hidden = other if lender.core is None else torch.maximum(other, lender.core)
         return swap_region(sample.pixels, own, paint_out(lender.pixels, hidden))
@@ -98,12 +102,12 @@ class Swap(Method):
 
     def lacks(self, job: Job) -> str | None:
         """Masks, or a scan that found a region."""
-        if job.from_run is not None or images_with_core(job) or images_with_spurious(job):
-            return None
-        return "no training image has a mask, and no scan is given (--from-run RUN) whose findings could be swapped."
+        assert isinstance(self.options, SwapOptions)
+        return lacks_region(job, self.options.region)
 
     def prepare(self, job: Job) -> Prepared:
         """The start, with the region marked in each image."""
         options = self.options
         assert isinstance(options, SwapOptions)
-        return Prepared(job.started(), SwapObjective(options), region=job.region(options.region))
+        notes = (note_of_region(job, options.region),)
+        return Prepared(job.started(), SwapObjective(options), region=job.region(options.region), notes=notes)

@@ -1,0 +1,80 @@
+"""swap: what is exchanged, with whom, how often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fix.trainings import feed_of, settings
+from oracles import fix_swap
+
+from spuraudit.audits.sample import Sample
+from spuraudit.data.dataset import Dataset
+from spuraudit.fix import regions
+from spuraudit.fix.batch import REGION, Batch
+from spuraudit.fix.methods.swap import SwapObjective, SwapOptions, swapped
+from spuraudit.perturb.exchange import paint_out
+
+CPU = torch.device("cpu")
+
+
+def batch_of(dataset: Dataset, region: Any, step: int = 0, **chosen: Any) -> Batch:
+    (batch,) = feed_of(dataset, settings(batch_size=30, crop=0.5, **chosen), region=region).batches(CPU, step, step + 1)
+    return batch
+
+
+def test_surroundings_equal_a_literal_swap(tagged: Dataset) -> None:
+    (batch,) = feed_of(tagged, settings(batch_size=30), region=regions.background).batches(CPU, 0, 1)
+    one, other = batch.samples[:2]
+    hidden = paint_out(other.pixels, torch.maximum(other.masks["object"], other.masks["tag"]))
+    around = 1 - torch.maximum(one.masks["object"], one.masks["tag"])
+    expected = fix_swap.surroundings(one.pixels.numpy(), around.numpy(), hidden.numpy())
+    assert np.allclose(swapped(one, other), expected, atol=1e-6)
+    assert np.abs(expected - one.pixels.numpy()).max() > 0.1
+    assert torch.equal(swapped(one, other, bare=True), swapped(one, other))
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_features_equal_a_literal_swap(tagged: Dataset, bare: bool) -> None:
+    one, other = batch_of(tagged, regions.annotated).samples[:2]
+    mine, theirs, core = one.masks["tag"], other.masks["tag"], other.masks["object"]
+    if bare:
+        both = paint_out(other.pixels, torch.maximum(theirs, core)).numpy()
+        expected = fix_swap.bare(one.pixels.numpy(), mine.numpy(), both)
+    else:
+        without = paint_out(other.pixels, core).numpy()
+        expected = fix_swap.feature(one.pixels.numpy(), mine.numpy(), other.pixels.numpy(), theirs.numpy(), without)
+    assert np.allclose(swapped(one, other, bare=bare), expected, atol=1e-6)
+
+
+def test_without_a_region_nothing_changes(tagged: Dataset) -> None:
+    one, other = batch_of(tagged, regions.annotated).samples[:2]
+    nothing = Sample(one.row, one.pixels, {k: v for k, v in one.masks.items() if k != REGION})
+    assert torch.equal(swapped(nothing, other), nothing.pixels)
+    assert torch.equal(swapped(other, nothing), other.pixels)
+
+
+def test_lenders_are_keyed_and_of_every_class(tagged: Dataset) -> None:
+    objective = SwapObjective(SwapOptions(share=1.0))
+    batch = batch_of(tagged, regions.annotated)
+    assert torch.equal(objective.show(batch).pixels, objective.show(batch).pixels)
+    later = batch_of(tagged, regions.annotated, step=1)
+    assert later.key != batch.key
+    shown = objective.show(batch).pixels
+    changed = (shown - batch.pixels).abs().flatten(1).amax(dim=1) > 0.2
+    assert changed.sum() >= 10
+    assert objective.show(batch).samples is batch.samples
+
+
+def test_the_share_is_kept(many: Dataset) -> None:
+    counts = []
+    for step in range(40):
+        (batch,) = feed_of(many, settings(batch_size=60, flip=False), region=regions.background).batches(
+            CPU, step, step + 1
+        )
+        shown = SwapObjective(SwapOptions(share=0.3)).show(batch).pixels
+        counts.append(int(((shown - batch.pixels).abs().flatten(1).amax(dim=1) > 0).sum()))
+    # Of 60 images one in 60 lends to itself.
+    assert abs(np.mean(counts) / 60 - 0.3 * 59 / 60) < 0.03
