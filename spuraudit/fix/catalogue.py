@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: In the order in which `auto` tries them: what repaired most often first.
 METHODS: dict[str, type[Method]] = {
-    kind.name: kind for kind in (Swap, Dfr, Jtt, CrayonAttention, Crayon, CrayonPruning, Rrr, GradcamRrr, Corm, Erm)
+    kind.name: kind for kind in (Swap, Dfr, Jtt, Scgs, CrayonAttention, Crayon, CrayonPruning, Rrr, GradcamRrr, Corm, Erm)
 }
 
 

@@ -193,10 +193,10 @@ class _Run:
         epoch = state.curve.open
         bad = [name for name, value in self.learner.network.state_dict().items() if not _finite(value)]
         if bad:
-            raise self._error(f"the weights are not finite ({bad[0]})")
+            raise self._error(f"the weights are not finite ({bad[0]})", state.step)
         ruin = epoch.collapse if training.delivered or state.curve.was_alive else None
         if ruin is not None:
-            raise self._error(f"the model collapsed: {ruin}")
+            raise self._error(f"the model collapsed: {ruin}", state.step)
         if training.validate is not None:
             self.learner.network.eval()
             better = state.curve.close(state.step, training.validate(training.model))
@@ -215,13 +215,13 @@ class _Run:
     def _refuse_non_finite(self, terms: dict[str, float]) -> None:
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
-            raise self._error(f"{' and '.join(bad)} is not finite")
+            raise self._error(f"{' and '.join(bad)} is not finite", self.state.step + 1)
 
-    def _error(self, what: str) -> FixError:
+    def _error(self, what: str, step: int) -> FixError:
         good = self.folder.last_good
         kept = f" The weights of the last good epoch are in {good}." if good else ""
         return FixError(
-            f"{self.training.name} stopped at step {self.state.step + 1} of {self.training.steps}: {what}.{kept}",
+            f"{self.training.name} stopped at step {step} of {self.training.steps}: {what}.{kept}",
             "Lower the learning rate (lr), or the weight of the method's own term.",
         )
 

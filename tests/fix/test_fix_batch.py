@@ -41,7 +41,6 @@ def test_a_view_shows_its_crop(key: int, height: int, width: int) -> None:
     assert (seen - expected).abs().max() < 1.5 / min(height, width)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a box of a map of one cell may lie beyond it and is filled with 0")
 def test_a_flat_map_stays_flat_at_any_resolution() -> None:
     for side in range(1, 12):
         for key in range(100):
@@ -103,7 +102,6 @@ def test_parts_keep_their_places(tagged: Dataset) -> None:
     assert torch.equal(odd.labels, batch.labels[1::2])
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="BUG: masks of a device without images")
 def test_a_device_may_get_no_image() -> None:
     batch = Batch.of([], [], [], (0, 0), 1)
     assert batch.masks(lambda sample: sample.core, absent=1.0).shape[0] == 0

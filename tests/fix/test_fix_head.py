@@ -77,7 +77,6 @@ def test_the_head_is_found_and_can_be_drawn_anew(arch: str) -> None:
     assert model.record.num_classes == 5
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the new layer wants gradients and is in training mode")
 def test_a_new_head_is_at_rest() -> None:
     network = started(model_of("paper_cnn"), "new-head", 2, 0).network
     assert not any(module.training for module in network.modules())
@@ -115,7 +114,6 @@ def test_a_convolution_is_no_linear_head() -> None:
         find_head(toys.as_model(convolution))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: class_map reads the job's start, not what the model began as")
 def test_an_early_model_answers_in_its_own_classes(tmp_path: Path) -> None:
     """The data say that output 2, 0, 1 of the delivered model are the classes; an early one has its own outputs."""
     folder = toys.draw(tmp_path / "data", toys.Toy(train=20))

@@ -121,7 +121,6 @@ def test_gradients_equal_those_of_single_images(
         assert torch.allclose(one, other, rtol=1e-6 if rms is None else 1e-3, atol=1e-9 if rms is None else 1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the check's passes move the statistics that training starts from")
 def test_the_check_leaves_the_start_as_it_is(tagged: Dataset, tmp_path: Path) -> None:
     job = job_of(smooth(), tagged, tmp_path, settings(batch_norm="train"))
     prepared = make_method("corm", {"weight": 1.0}).prepare(job)

@@ -13,7 +13,7 @@ from oracles import fix_swap
 from spuraudit.audits.sample import Sample
 from spuraudit.data.dataset import Dataset
 from spuraudit.fix import regions
-from spuraudit.fix.batch import REGION, Batch
+from spuraudit.fix.batch import AROUND, REGION, Batch
 from spuraudit.fix.methods.swap import SwapObjective, SwapOptions, swapped
 from spuraudit.perturb.exchange import paint_out
 
@@ -49,11 +49,29 @@ def test_features_equal_a_literal_swap(tagged: Dataset, bare: bool) -> None:
     assert np.allclose(swapped(one, other, bare=bare), expected, atol=1e-6)
 
 
-def test_without_a_region_nothing_changes(tagged: Dataset) -> None:
+def test_an_image_without_a_region_gets_the_lenders(tagged: Dataset) -> None:
     one, other = batch_of(tagged, regions.annotated).samples[:2]
     nothing = Sample(one.row, one.pixels, {k: v for k, v in one.masks.items() if k != REGION})
-    assert torch.equal(swapped(nothing, other), nothing.pixels)
-    assert torch.equal(swapped(other, nothing), other.pixels)
+    nowhere = torch.zeros_like(one.pixels[0])
+    assert one.masks[REGION].any()
+    for image, lender in ((nothing, other), (other, nothing)):
+        expected = fix_swap.feature(
+            image.pixels.numpy(),
+            image.masks.get(REGION, nowhere).numpy(),
+            lender.pixels.numpy(),
+            lender.masks.get(REGION, nowhere).numpy(),
+            lender.without_object.numpy(),
+        )
+        np.testing.assert_allclose(swapped(image, lender).numpy(), expected, atol=1e-6)
+        assert not torch.equal(swapped(image, lender), image.pixels)
+    assert torch.equal(swapped(nothing, nothing), nothing.pixels)
+
+
+def test_surroundings_are_taken_from_surroundings_alone(tagged: Dataset) -> None:
+    one, other = batch_of(tagged, regions.background).samples[:2]
+    nothing = Sample(other.row, other.pixels, {k: v for k, v in other.masks.items() if k not in (REGION, AROUND)})
+    assert torch.equal(swapped(one, nothing), one.pixels)
+    assert torch.equal(swapped(nothing, one), nothing.pixels)
 
 
 def test_lenders_are_keyed_and_of_every_class(tagged: Dataset) -> None:

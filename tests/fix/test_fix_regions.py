@@ -94,7 +94,6 @@ def test_nothing_suspected(tagged: Dataset, by_features: toys.Scanned) -> None:
         regions.found_by(by_features.record.model_copy(update={"findings": foreign}), tagged)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a finding of one class is exchanged within that class alone: no lesson")
 def test_a_finding_of_one_class_is_exchanged_with_other_classes(tagged: Dataset, by_features: toys.Scanned) -> None:
     red = [f for f in by_features.record.findings if f.class_name == "red"]
     region = regions.found_by(by_features.record.model_copy(update={"findings": red}), tagged)
@@ -104,7 +103,6 @@ def test_a_finding_of_one_class_is_exchanged_with_other_classes(tagged: Dataset,
     assert not torch.equal(swapped(first[0], first[1]), first[0].pixels)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: cells are taken for equal shares; the last ones of a grid may be smaller")
 def test_cells_of_a_grid_that_does_not_divide(tagged: Dataset, samples: tuple[Sample, ...], tmp_path: Path) -> None:
     """Cells of 5 pixels over 28: the sixth row is 3 pixels high."""
     scanned = toys.scan(toys.Reader(toys.TAG, guess=0), tagged, tmp_path / "run", audits=("patch_swap",), patch=5)
