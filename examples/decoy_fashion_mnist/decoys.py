@@ -1,14 +1,16 @@
-"""Class-wise decoy Fashion-MNIST, version 1: the construction that make_data.py and train.py share.
+"""Class-wise decoy Fashion-MNIST, version 1 of the construction "corner": what make_data.py and train.py share.
 
 Hagos et al. 2022 put a 4 x 4 square "in the same image regions across the same class" and publish neither files nor
 code. What is fixed here agrees with all that is printed there: ten classes share four corners, so that the square of
 a class is told by its place and its grey together, and the sneaker's is cell 43 of the 7 x 7 grid of 4 x 4 cells.
+border.py holds another construction, and takes files and drawing from here.
 """
 
 from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +28,10 @@ VARIANTS = ("aligned", "random", "none")
 
 _IMAGES, _LABELS = 2051, 2049  # magic numbers: unsigned bytes in three dimensions, in one
 _KINDS = {_IMAGES: "an IDX file of images", _LABELS: "an IDX file of labels"}
+
+
+#: A class -> rows, columns and grey of its square: what a construction is.
+SquareOf = Callable[[int], tuple[slice, slice, int]]
 
 
 class InputError(Exception):
@@ -100,20 +106,22 @@ def squares_of(labels: NDArray[np.int64], variant: str, seed: int) -> NDArray[np
     raise ValueError(f"variant must be one of {', '.join(VARIANTS)}; got {variant!r}")
 
 
-def with_squares(pictures: NDArray[np.uint8], carried: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+def with_squares(
+    pictures: NDArray[np.uint8], carried: NDArray[np.int64] | None, square_of: SquareOf = square
+) -> NDArray[np.uint8]:
     """Copies of the images in which the square of class carried[i] replaces what was there."""
     shown = pictures.copy()
     if carried is not None:
         for label in range(len(NAMES)):
-            rows, columns, grey = square(label)
+            rows, columns, grey = square_of(label)
             shown[carried == label, rows, columns] = grey
     return shown
 
 
-def square_mask(label: int) -> NDArray[np.uint8]:
+def square_mask(label: int, square_of: SquareOf = square) -> NDArray[np.uint8]:
     """(28, 28): 255 where a class has its square, else 0."""
     mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
-    rows, columns, _ = square(label)
+    rows, columns, _ = square_of(label)
     mask[rows, columns] = 255
     return mask
 

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 _SHOWN = 10
+_RECORDS = "Give a scan.json, verdict.json or fix.json."
 
 
 def schema(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[scan|verdict|fix|fix-trials|annotate]", help="Which file. Default: scan; with --check, as it says."),
+        typer.Argument(
+            metavar="NAME",
+            help="scan, verdict, fix, fix-trials, comparison or annotate. Default: scan; with --check, as the file says.",
+        ),
     ] = None,
     check: Annotated[
         Path | None, typer.Option("--check", metavar="FILE", help="Validate this file instead of printing the schema.")
@@ -66,11 +70,11 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except OSError as error:
-        raise RunError(f"{file}: cannot be read ({error.strerror}).", "Give a scan.json, verdict.json or fix.json.") from error
+        raise RunError(f"{file}: cannot be read ({error.strerror}).", _RECORDS) from error
     except ValueError as error:
-        raise RunError(f"{file}: not readable as JSON ({error}).", "Give a scan.json, verdict.json or fix.json.") from error
+        raise RunError(f"{file}: not readable as JSON ({error}).", _RECORDS) from error
     if not isinstance(content, dict):
-        raise RunError(f"{file}: a JSON object is expected.", "Give a scan.json, verdict.json or fix.json.")
+        raise RunError(f"{file}: a JSON object is expected.", _RECORDS)
     return content
 
 

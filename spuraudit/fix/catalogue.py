@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from spuraudit.fix.methods.base import Method
 
 #: In the order in which `auto` tries them: what repaired most often first.
-METHODS: dict[str, type[Method]] = {
-    kind.name: kind for kind in (Swap, Dfr, Jtt, Scgs, CrayonAttention, Crayon, CrayonPruning, Rrr, GradcamRrr, Corm, Erm)
-}
+_KINDS = (Swap, Dfr, Jtt, Scgs, CrayonAttention, Crayon, CrayonPruning, Rrr, GradcamRrr, Corm, Erm)
+METHODS: dict[str, type[Method]] = {kind.name: kind for kind in _KINDS}
 
 
 def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
