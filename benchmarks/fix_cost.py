@@ -1,10 +1,10 @@
 """What a training step of each fix costs, against a step of plain cross-entropy.
 
-    python benchmarks/fix_cost.py [--archs resnet18,vit_tiny_patch16_224,efficientnet_b0] [--batch 8] [--side 224] [--turns 3]
+    python benchmarks/fix_cost.py [--archs resnet18,efficientnet_b0] [--batch 8] [--side 224] [--turns 3]
 
-CPU seconds of one thread (`time.process_time`). Every turn measures all losses one after the other, plain first; figures
-are medians over turns of the ratio within a turn, with the smallest and the largest. Random weights, noise as images, a
-mask of the left half; frozen batch-norm statistics, SGD. Images are in memory: decoding is not counted.
+CPU seconds of one thread (`time.process_time`). Every turn measures all losses, plain first; figures are medians over
+turns of the ratio within a turn, with the smallest and the largest. Random weights, noise as images, a mask of the left
+half; frozen batch-norm statistics, SGD. Images are in memory: decoding is not counted.
 """
 
 from __future__ import annotations

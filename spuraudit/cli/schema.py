@@ -22,7 +22,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="scan, verdict, fix, fix-trials, comparison or annotate. Default: scan; with --check, as the file says.",
+            help="scan, verdict, fix, fix-trials, comparison, annotate. Default: scan; with --check as the file says.",
         ),
     ] = None,
     check: Annotated[
