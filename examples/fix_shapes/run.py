@@ -30,8 +30,8 @@ TRAINING = (
 SCRATCH = ("--start=scratch", "--epochs=12", "--lr=1e-3")
 FINE = ("--epochs=5", "--lr=5e-4")
 FINE_TUNED = ("swap", "dfr", "scgs", "crayon-attention", "crayon-pruning", "crayon", "rrr", "gradcam-rrr", "corm")
-OPTIONS = ("-O=scgs.early_start=scratch", "-O=scgs.early_epochs=2", "-O=scgs.cam_threshold=0.5")
-ERRORS = ("-O=upweight=50", "-O=early_epochs=2")
+OPTIONS = ("--option=scgs.early_start=scratch", "--option=scgs.early_epochs=2", "--option=scgs.cam_threshold=0.5")
+ERRORS = ("--option=upweight=50", "--option=early_epochs=2")
 WORST = "worst_group_accuracy"
 
 

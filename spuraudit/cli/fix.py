@@ -288,23 +288,31 @@ def fix(
         return prepare_fix(loaded, dataset, one, wanted, machine, progress)
 
     if len(names) > 1:
-        folder = run or Path("runs") / _file_name(f"fix-{loaded.record.name}-{dataset.name}")
+        folder = run or _default_folder(prepare(make_method("erm")), "methods")
         tried = try_methods(prepare, names, chosen_options, folder, progress, budget=budget, argv=sys.argv[1:])
         raise typer.Exit(conclude_several(tried, folder, output, rules, quiet=quiet))
     prepared = prepare(make_method(names[0], chosen_options[names[0]]))
-    folder = run or _default_folder(prepared)
+    folder = run or _default_folder(prepared, prepared.method.name)
     record = carry_out(prepared, folder, argv=sys.argv[1:])
     raise typer.Exit(conclude(record, folder, output, rules, quiet=quiet))
 
 
 def _refuse_overwriting(model: str, output: Path | None) -> None:
-    if output is not None and Path(model).exists() and output.exists() and output.samefile(model):
-        raise UsageError(f"-o {output} is the model itself.", "The original file is never touched: name another one.")
+    source = Path(model)
+    if output is None or not source.exists():
+        return
+    if source.is_dir():
+        own = output.resolve().is_relative_to(source.resolve())
+    else:
+        own = output.exists() and output.samefile(source)
+    if own:
+        what = "lies in the model's folder" if source.is_dir() else "is the model itself"
+        raise UsageError(f"-o {output} {what}.", "The original is never touched: name another file.")
 
 
-def _default_folder(fix: Fix) -> Path:
+def _default_folder(fix: Fix, what: str) -> Path:
     record = fix.job.model.record
-    name = f"fix-{record.name}-{fix.job.dataset.name}-{fix.method.name}-{fix.plan.sha256[:8]}"
+    name = f"fix-{record.name}-{fix.job.dataset.name}-{what}-{fix.plan.sha256[:8]}"
     return Path("runs") / _file_name(name)
 
 

@@ -65,7 +65,7 @@ def conclude_several(
     from spuraudit.errors import EXIT_NOT_EVALUATED
     from spuraudit.gates import judge
     from spuraudit.record.fix import read_fix
-    from spuraudit.record.folder import point_last, read_record, write_bytes
+    from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
     from spuraudit.report.fix_page import render_fix
 
     for trial in trials.trials:
@@ -81,6 +81,7 @@ def conclude_several(
             write_bytes(output, _as(best / arms.fixed.checkpoint, output.suffix.lower()))
         if rules:
             verdict = judge(read_record(best / arms.fixed.run), rules)
+            write_bytes(best / "verdict.json", to_json(verdict))
             code = EXIT_CODES[verdict.outcome]
     elif output is not None or rules:
         code = EXIT_NOT_EVALUATED

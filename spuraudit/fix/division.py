@@ -11,7 +11,7 @@ from spuraudit.perturb.draws import key_of
 from spuraudit.runs.cohort import choose_split, limited
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from spuraudit.data.dataset import Dataset, ImageRow
 
@@ -23,13 +23,17 @@ _HELD_OUT_SHARE, _VALIDATION_SHARE = 0.3, 0.15
 
 @dataclass(frozen=True)
 class Division:
-    """dataset: with the splits that were made here, where it had none. held_out: name of the split that is scanned."""
+    """dataset: with the splits that were made here, where it had none. held_out: name of the split that is scanned.
+
+    held_out_how: where that comes from, one sentence. notes: on the other images.
+    """
 
     dataset: Dataset
     train: tuple[ImageRow, ...]
     validation: tuple[ImageRow, ...]
     held_out: str
-    notes: tuple[str, ...]
+    held_out_how: str
+    notes: tuple[str, ...] = ()
 
 
 def divide(
@@ -50,28 +54,21 @@ def divide(
     for name in (train, validation, held_out):
         if name is not None:
             choose_split(dataset, name)
-    notes: list[str] = []
     if held_out is None and len(dataset.splits) < 2:
+        if validation is not None:
+            raise _nothing_left(dataset, "--val-split")
         dataset = _with_made(dataset, dataset.images, HELD_OUT, _HELD_OUT_SHARE, TRAIN)
         train, held_out = TRAIN, HELD_OUT
-        notes.append(f"The data have no splits: {_percent(_HELD_OUT_SHARE)} of each class were held out, by image id.")
-    held_out = held_out or choose_split(dataset, None) or HELD_OUT
-    train = train or next((name for name in ("train", "training") if name in dataset.splits), None)
-    if train is None:
-        others = [name for name in dataset.splits if name not in (held_out, *_VALIDATIONS)]
-        if len(others) != 1:
-            raise UsageError(
-                f"{dataset.name} has the splits {', '.join(dataset.splits)}, and none of them is train.",
-                "Say which one to train on with --train-split.",
-            )
-        train = others[0]
+        how = f"The data have no splits: {_percent(_HELD_OUT_SHARE)} of each class were held out, by image id."
+    else:
+        held_out = held_out or choose_split(dataset, None) or HELD_OUT
+        how = f"The dataset's own split, {held_out}."
+    train = train or _usual_train(dataset, (held_out, validation))
     if validation is None:
-        validation = next((name for name in _VALIDATIONS if name in dataset.splits and name != held_out), None)
-    if len({train, validation, held_out}) < 3:
-        raise UsageError(
-            f"Training, validation and held-out images must differ; got {train}, {validation} and {held_out}.",
-            "Choose three splits with --train-split, --val-split and --split.",
-        )
+        usual = (name for name in _VALIDATIONS if name in dataset.splits and name not in (train, held_out))
+        validation = next(usual, None)
+    _refuse_equal({"training": train, "validation": validation, "held-out": held_out})
+    notes: list[str] = []
     if validation is None and choosing:
         dataset = _with_made(dataset, dataset.in_split(train), VALIDATION, _VALIDATION_SHARE)
         validation = VALIDATION
@@ -83,7 +80,37 @@ def divide(
     if not rows or not dataset.in_split(held_out):
         raise DataError(f"{dataset.origin or dataset.name}: no images in {held_out if rows else train}.")
     chosen = dataset.in_split(validation) if validation is not None else ()
-    return Division(dataset, rows, chosen, held_out, tuple(notes))
+    return Division(dataset, rows, chosen, held_out, how, tuple(notes))
+
+
+def _refuse_equal(splits: Mapping[str, str | None]) -> None:
+    given = {use: name for use, name in splits.items() if name is not None}
+    if len(set(given.values())) < len(given):
+        raise UsageError(
+            f"Each split may serve once, but the images are: {', '.join(f'{use} {n}' for use, n in given.items())}.",
+            "Choose different splits with --train-split, --val-split and --split.",
+        )
+
+
+def _usual_train(dataset: Dataset, others: Sequence[str | None]) -> str:
+    """The split to train on where none was named: train, or the only one that serves nothing else."""
+    if len(dataset.splits) < 2:
+        raise _nothing_left(dataset, "--split")
+    usual = [name for name in ("train", "training") if name in dataset.splits]
+    free = [name for name in dataset.splits if name not in (*others, *_VALIDATIONS)]
+    if usual or len(free) == 1:
+        return (usual or free)[0]
+    raise UsageError(
+        f"{dataset.name} has the splits {', '.join(dataset.splits)}, and none of them is train.",
+        "Say which one to train on with --train-split.",
+    )
+
+
+def _nothing_left(dataset: Dataset, flag: str) -> UsageError:
+    return UsageError(
+        f"{dataset.name} has no split but {dataset.splits[0]}: nothing else would be left to train on.",
+        f"Leave {flag} out: images are then set aside, a share of each class.",
+    )
 
 
 def _with_made(dataset: Dataset, rows: Sequence[ImageRow], name: str, share: float, rest: str | None = None) -> Dataset:

@@ -27,6 +27,7 @@ from spuraudit.fix.saving import as_saved, save_checkpoint
 from spuraudit.record.fix import Arms, Comparisons, FixData, FixRecord, SplitRecord, StartArm, verdict_of
 from spuraudit.record.folder import claim, sha256_of, to_json, write_bytes
 from spuraudit.record.scan import ToolRecord
+from spuraudit.runs.cohort import limited
 from spuraudit.runs.execute import execute
 from spuraudit.runs.prepare import prepare_scan
 from spuraudit.runs.recording import environment, without_folders
@@ -54,8 +55,8 @@ class Trained(NamedTuple):
 def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path | None = None) -> FixRecord:
     """Carry out a prepared fix into `folder`, or finish what an earlier call began there.
 
-    beside: folder of a finished fix of the same model, data, training and seed by another method, whose control and
-    scans are taken over. Raises RunError where the folder holds another plan, FixError where a training fails.
+    beside: folder of a fix of the same model, data, training and seed by another method, whose control is finished: it
+    and its scans are taken over. Raises RunError where the folder holds another plan, FixError where a training fails.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     claim(folder / "plan.json", to_json(fix.plan), *_foreign(folder))
@@ -125,7 +126,11 @@ def _take_over(beside: Path, folder: Path) -> None:
     """Scans of the delivered model and of the control: copies, so that each folder is whole by itself."""
     for name in (BEFORE, CONTROL):
         if (beside / name / "scan.json").is_file() and not (folder / name / "scan.json").is_file():
-            shutil.copytree(beside / name, folder / name, dirs_exist_ok=True)
+            partial = folder / f"{name}.partial"
+            for unfinished in (partial, folder / name):
+                shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(beside / name, partial)
+            partial.rename(folder / name)  # a run folder is whole or not there
 
 
 def _scan(fix: Fix, model: Model, run: Path) -> None:
@@ -184,7 +189,7 @@ def _start_arm(folder: Path) -> StartArm:
 
 def _data(fix: Fix) -> FixData:
     job, division = fix.job, fix.division
-    held_out = job.dataset.in_split(division.held_out)
+    held_out = limited(job.dataset.in_split(division.held_out), fix.scan.limit)
     validation = division.validation
     return FixData(
         name=job.dataset.name,
@@ -192,5 +197,5 @@ def _data(fix: Fix) -> FixData:
         train=SplitRecord(split=job.train[0].split, images=len(job.train)),
         validation=SplitRecord(split=validation[0].split if validation else None, images=len(validation)),
         held_out=SplitRecord(split=division.held_out, images=len(held_out)),
-        held_out_how=next(iter(division.notes), f"The dataset's own split, {division.held_out}."),
+        held_out_how=division.held_out_how,
     )

@@ -15,13 +15,13 @@ from spuraudit.fix.catalogue import check_needs
 from spuraudit.fix.devices import check_devices
 from spuraudit.fix.division import Division, divide
 from spuraudit.fix.feed import KEPT_BYTES
-from spuraudit.fix.head import find_head
+from spuraudit.fix.head import started
 from spuraudit.fix.job import Job
 from spuraudit.fix.plan import FixPlan
 from spuraudit.fix.saving import check_savable
 from spuraudit.fix.settings import Start, TrainingSettings
 from spuraudit.fix.validation import Validator, check_measure
-from spuraudit.record.folder import resolve_run, sha256_of
+from spuraudit.record.folder import read_record, resolve_run, sha256_of
 from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.cohort import ids_sha256
 from spuraudit.runs.loader import Kept
@@ -114,15 +114,18 @@ def prepare_fix(
         choosing=measure is not None,
     )
     dataset = division.dataset
-    if wanted.start == "new-head":
-        find_head(model)  # raises where there is none to replace
-    if wanted.start == "model":
-        arrange(model, dataset, wanted.scan.model_copy(update={"split": division.held_out}), machine)
+    first = model
+    if wanted.start != "model":
+        first = started(model, wanted.start, len(dataset.classes), wanted.scan.seed)
+    scan = wanted.scan.model_copy(update={"split": division.held_out})
+    arrange(first, scanned_data(dataset, wanted.start), scan, machine)
     if len({row.label for row in division.train}) < 2:
         raise DataError(f"{dataset.name}: the training images are of a single class.", "Give images of two or more.")
     for folder, flag in ((wanted.from_run, "--from-run"), (wanted.annotations, "--annotations")):
         if folder is not None and not folder.exists():
             raise UsageError(f"{flag} {folder} does not exist.", "Check the path.")
+    if wanted.from_run is not None:
+        read_record(wanted.from_run)
     kept = Kept(KEPT_BYTES)
     validate = None
     if measure is not None:

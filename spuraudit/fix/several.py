@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from spuraudit import __version__
-from spuraudit.errors import FixError, ModelError
+from spuraudit.errors import FixError, ModelError, UsageError
 from spuraudit.fix.catalogue import METHODS, make_method
-from spuraudit.fix.execute import carry_out
+from spuraudit.fix.execute import CONTROL, carry_out
 from spuraudit.record.fix import verdict_of
 from spuraudit.record.fix_trials import RECORD, FixTrials, Standing, Trial
 from spuraudit.record.folder import to_json, write_bytes
@@ -56,10 +56,10 @@ def try_methods(
 
     prepare: makes the fix of a method, as `prepare_fix` does. options: of each method, by its name. budget: time, such
     as '30m'; a method that would probably not end in it is skipped. A method that lacks something, or whose training
-    fails, stops nobody. Raises FixError where nothing could be carried out.
+    fails, stops nobody. Raises FixError where nothing could be carried out, UsageError for a budget that is no time.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    limit = None if budget is None else seconds_of(budget)
+    limit = None if budget is None else _seconds(budget)
     tried: list[Tried] = []
     beside: Path | None = None
     for name in names:
@@ -74,8 +74,8 @@ def try_methods(
         if one.trial.reason is not None:
             progress.say(f"{name} {one.trial.status}: {one.trial.reason}")
         tried.append(one)
-        if one.record is not None and beside is None:
-            beside = folder / name
+        if beside is None and (folder / name / CONTROL / "scan.json").is_file():
+            beside = folder / name  # the control was finished, whatever became of the method
     done = [one for one in tried if one.record is not None]
     if not done:
         reasons = "; ".join(f"{one.trial.method}: {one.trial.reason}" for one in tried)
@@ -83,6 +83,13 @@ def try_methods(
     record = _concluded(tried, started, budget, argv)
     write_bytes(folder / RECORD, to_json(record))
     return record
+
+
+def _seconds(budget: str) -> float:
+    try:
+        return seconds_of(budget)
+    except ValueError as error:
+        raise UsageError(f"--budget {budget!r}: {error}.", "For example --budget 30m") from error
 
 
 def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, argv: Sequence[str]) -> Tried:

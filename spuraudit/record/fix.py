@@ -19,7 +19,7 @@ from spuraudit.errors import RunError
 from spuraudit.record.base import Part
 from spuraudit.record.comparison import Comparison, Interval
 from spuraudit.record.folder import read_json
-from spuraudit.record.scan import Environment, ModelRecord, Scalar, Scope, ToolRecord
+from spuraudit.record.scan import Environment, ModelRecord, Scope, ToolRecord
 
 FIX_SCHEMA_VERSION = "1.0"
 RECORD = "fix.json"
@@ -31,7 +31,7 @@ class MethodRecord(Part):
     """The method, with everything that it was told or assumed."""
 
     name: str
-    options: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict, description="Defaults resolved.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Plain values; defaults resolved.")
     sources: dict[str, str] = Field(
         default_factory=dict, description="Per option, where its default comes from; 'given' where it was asked for."
     )
