@@ -24,6 +24,8 @@ from spuraudit.cli.scan_options import (
 from spuraudit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from spuraudit.fix.methods.base import Method
     from spuraudit.fix.prepare import Fix
     from spuraudit.models.model import Model
@@ -247,7 +249,7 @@ def fix(
         check_output(output)
     model_spec = given_or(model, file.model if file else None, "MODEL", "model.pt")
     data_spec = given_or(data, file.data if file else None, "--data DATA", "--data my_dataset")
-    _refuse_overwriting(model_spec, output)
+    _refuse_overwriting(model_spec, key_values(model_kwargs or []), output)
     progress = progress_for(quiet)
     keep_large_blocks()
     dataset = open_dataset(
@@ -282,6 +284,7 @@ def fix(
         from_run,
         annotations,
         devices,
+        allow_download,
     )
 
     def prepare(one: Method) -> Fix:
@@ -297,7 +300,11 @@ def fix(
     raise typer.Exit(conclude(record, folder, output, rules, quiet=quiet))
 
 
-def _refuse_overwriting(model: str, output: Path | None) -> None:
+def _refuse_overwriting(model: str, kwargs: Mapping[str, object], output: Path | None) -> None:
+    """Nothing that the model is made of may be written to: its file or folder, files among its arguments."""
+    named = [value for value in kwargs.values() if isinstance(value, str)]
+    if output is not None and any(output.exists() and Path(one).exists() and output.samefile(one) for one in named):
+        raise UsageError(f"-o {output} is a file of the model.", "The original is never touched: name another file.")
     source = Path(model)
     if output is None or not source.exists():
         return

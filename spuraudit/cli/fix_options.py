@@ -21,20 +21,22 @@ def yaml_values(pairs: list[str], flag: str, example: str) -> dict[str, Any]:
         if not sign or not key:
             raise UsageError(f"{flag} {pair!r}: expected KEY=VALUE.", f"For example {flag} {example}")
         try:
-            value = None if text.lower() == "none" else yaml.safe_load(text)
+            value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UsageError(
-                f"{flag} {pair!r}: not a value.", "Numbers, words, true, false, [1, 2, 3] or none."
+                f"{flag} {pair!r}: not a value.", "Numbers, words, true, false, null or [1, 2, 3]."
             ) from error
         # YAML 1.1 takes 1e-3 for a word.
         if isinstance(value, str):
             with suppress(ValueError):
                 value = float(value)
-        outer, dot, inner = key.partition(".")
-        if dot:
-            values.setdefault(outer, {})[inner] = value
-        else:
-            values[key] = value
+        *outer, last = key.split(".")
+        place = values
+        for name in outer:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise UsageError(f"{flag} {pair!r}: {name} has a value already.", "Give one of the two.")
+        place[last] = value
     return values
 
 
@@ -90,7 +92,8 @@ def training_settings(pairs: list[str], **flags: Any) -> TrainingSettings:
 
     from spuraudit.fix.settings import TrainingSettings
 
-    values = yaml_values(pairs, "--set", "optimizer=SGD")
+    words = yaml_values(pairs, "--set", "optimizer=SGD")
+    values: dict[str, Any] = {name: None if value == "none" else value for name, value in words.items()}
     for name, value in flags.items():
         if value is None:
             continue

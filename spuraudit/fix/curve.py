@@ -32,6 +32,8 @@ class Epoch:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     validation: float | None = None
+    #: Whether images are drawn equally often: else training accuracy says little.
+    even: bool = True
 
     def __post_init__(self) -> None:
         self.right = self.right or [0] * self.classes
@@ -73,6 +75,8 @@ class Epoch:
         given = [label for label, number in enumerate(self.answered) if number]
         if len(given) == 1:
             return f"all {images} images of the last epoch got one answer, class {given[0]}"
+        if not self.even:
+            return None
         chance = 1 / present
         noise = 2 * (chance * (1 - chance) / images) ** 0.5
         if self.accuracy <= chance + noise:
@@ -91,6 +95,7 @@ class Curve:
     """The epochs of a training, the best of them by validation, and what was noticed."""
 
     classes: int
+    even: bool = True
     epochs: list[Epoch] = field(default_factory=list)
     best: int | None = None
     notes: list[str] = field(default_factory=list)
@@ -100,7 +105,7 @@ class Curve:
     def open(self) -> Epoch:
         """The epoch that is being trained."""
         if not self.epochs or self.epochs[-1].step:
-            self.epochs.append(Epoch(self.classes))
+            self.epochs.append(Epoch(self.classes, even=self.even))
         return self.epochs[-1]
 
     def close(self, step: int, validation: float | None) -> bool:

@@ -11,12 +11,12 @@ import torch
 from lightning_fabric import Fabric
 
 from spuraudit.errors import UsageError
+from spuraudit.fix.curve import Curve
 from spuraudit.fix.loop import Training, fine_tune
 from spuraudit.models.precision import resolve_precision
 from spuraudit.runs.progress import Silent
 
 if TYPE_CHECKING:
-    from spuraudit.fix.curve import Curve
     from spuraudit.fix.state import TrainingFolder
     from spuraudit.runs.progress import Progress
 
@@ -45,6 +45,8 @@ def train_on(devices: int, training: Training, folder: TrainingFolder, progress:
     network learnt comes back through the folder. Errors as of `fine_tune`, and UsageError for a precision that the
     device does not compute in.
     """
+    if not training.steps:
+        return Curve(len(training.class_map.outputs))
     device = training.model.device
     precision = resolve_precision(training.feed.settings.precision, device)
     if devices == 1:
@@ -67,5 +69,4 @@ def _one_of_several(fabric: Fabric, training: Training, folder: TrainingFolder) 
     model = replace(training.model, network=network, device=fabric.device)
     own = replace(folder, writes=fabric.is_global_zero)
     fine_tune(replace(training, model=model), own, fabric, Silent())
-    if training.steps:
-        own.keep_final(model.network)
+    own.keep_final(model.network)

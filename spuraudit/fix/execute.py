@@ -21,16 +21,17 @@ from spuraudit.data.fingerprint import fingerprint
 from spuraudit.errors import RunError
 from spuraudit.fix.job import Prepared
 from spuraudit.fix.methods.erm import Erm
+from spuraudit.fix.methods.swap import Swap
 from spuraudit.fix.prepare import scanned_data
 from spuraudit.fix.recording import method_record, trained_arm
 from spuraudit.fix.saving import as_saved, save_checkpoint
 from spuraudit.record.fix import Arms, Comparisons, FixData, FixRecord, SplitRecord, StartArm, verdict_of
-from spuraudit.record.folder import claim, sha256_of, to_json, write_bytes
+from spuraudit.record.folder import claim, read_record, sha256_of, to_json, write_bytes
 from spuraudit.record.scan import ToolRecord
 from spuraudit.runs.cohort import limited
 from spuraudit.runs.execute import execute
 from spuraudit.runs.prepare import prepare_scan
-from spuraudit.runs.recording import environment, without_folders
+from spuraudit.runs.recording import NEAR_CHANCE, environment, without_folders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from spuraudit.models.model import Model
     from spuraudit.record.comparison import Comparison
     from spuraudit.record.fix import FixVerdict, TrainedArm
+    from spuraudit.record.scan import ScanRecord
 
 BEFORE, CONTROL, FIXED = "before", "control", "fixed"
 
@@ -66,6 +68,9 @@ def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path 
     if fix.job.start == "model":
         progress.say("Scanning the model as it is.")
         _scan(fix, fix.job.model, folder / BEFORE)
+    job = replace(fix.job, folder=folder / "training")
+    # Before the control: what turns out to be missing (errors, findings) is said before the long run.
+    prepared = fix.method.prepare(job)
     control_job = replace(fix.job, folder=(beside or folder) / "training")
     plain = Prepared(control_job.started())
     control = Trained(plain.model, control_job.fit(CONTROL, plain))
@@ -73,8 +78,6 @@ def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path 
     if fix.method.name == Erm.name:  # the method is its own control
         fixed_arm, notes = _doubled(control_arm, folder), []
     else:
-        job = replace(fix.job, folder=folder / "training")
-        prepared = fix.method.prepare(job)
         fixed = Trained(prepared.model, job.fit(FIXED, prepared))
         fixed_arm, notes = _finish(fix, fixed, folder, FIXED), [*prepared.notes, *fixed.curve.notes]
     comparisons = _compare(folder, fix.job.start == "model")
@@ -94,22 +97,49 @@ def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path 
             before=_start_arm(folder) if fix.job.start == "model" else None, control=control_arm, fixed=fixed_arm
         ),
         comparisons=comparisons,
-        verdict=judged(comparisons.credit),
+        verdict=judged(comparisons.credit, read_record(folder / FIXED)),
         environment=environment(str(fix.job.model.device)),
-        notes=[*fix.division.notes, *notes],
+        notes=[*fix.division.notes, *notes, *_cautions(fix)],
     )
     write_bytes(folder / "fix.json", to_json(record))
     return record
 
 
-def judged(credit: Comparison) -> FixVerdict:
-    """By worst-group accuracy where there are groups, else by core accuracy, else by clean accuracy."""
+def judged(credit: Comparison, fixed: ScanRecord) -> FixVerdict:
+    """By worst-group accuracy where there are groups, else by core accuracy, else by clean accuracy.
+
+    Nothing is said of a fixed model near chance: at one half in each group, a ruin beats a model that reads shortcuts.
+    """
+    verdict = _by_accuracy(credit)
+    if not any(notice.code == NEAR_CHANCE for notice in fixed.warnings):
+        return verdict
+    reason = "The clean accuracy of the fixed model is near chance."
+    return verdict.model_copy(update={"outcome": "unknown", "reason": reason})
+
+
+def _by_accuracy(credit: Comparison) -> FixVerdict:
     metrics = {(change.metric, tuple(change.scope.items())) for change in credit.changes}
     for metric in ("worst_group_accuracy", "core_accuracy", "clean_accuracy"):
         scopes = sorted(scope for name, scope in metrics if name == metric and not set(dict(scope)) - {"sigma"})
         if scopes:
             return verdict_of(credit, metric, dict(scopes[0]))
     return verdict_of(credit, "clean_accuracy", {})
+
+
+def _cautions(fix: Fix) -> list[str]:
+    """How the numbers may be read, and how not."""
+    said = [
+        "Intervals are over the held-out images. Trainings with other seeds can differ by more: repeat with --seed "
+        "before relying on a gain."
+    ]
+    job = fix.job
+    if job.record is not None and job.record.data.split == fix.division.held_out:
+        said.append("The region was found by a scan of the held-out images themselves, which so chose something.")
+    if fix.method.name == Swap.name and job.train[0].split == "train":
+        said.append(
+            "The region-swap audit lends regions of the training images, which this method has shown in training."
+        )
+    return said
 
 
 def _foreign(folder: Path) -> tuple[RunError, RunError]:

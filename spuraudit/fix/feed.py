@@ -49,6 +49,11 @@ class Feed:
         """Steps of an epoch."""
         return steps_per_epoch(len(self.rows), self.settings.batch_size)
 
+    @property
+    def even(self) -> bool:
+        """Whether every image is drawn equally often."""
+        return len({row.id for row in self.rows}) == len(self.rows)
+
     def batches(self, device: torch.device, start: int, stop: int, among: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
         """The batches of steps start..stop-1. among: (i, n), the i-th of n equal parts of each."""
         ahead = self.settings.batch_size  # the next batch is prepared beside the pass of this one

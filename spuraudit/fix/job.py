@@ -66,7 +66,8 @@ class Job:
     model: as delivered. train, validation: images to learn from, and to choose by (may be empty). start: where
     trainings begin. from_run: folder of a scan whose findings are the region. annotations: folder or file of yes/no
     answers. folder: for trainings and generated images; a method may write below it. devices: of the model's kind, that
-    share every batch. answers: which outputs of the model may be given, as in a scan.
+    share every batch. answers: which outputs of the model may be given, as in a scan. allow_download:
+    of a generator's weights.
     """
 
     model: Model
@@ -84,6 +85,7 @@ class Job:
     validate: Validate | None = None
     devices: int = 1
     answers: AnswerSpace = "all"
+    allow_download: bool = False
     kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES), repr=False)
 
     @cached_property
@@ -145,15 +147,14 @@ class Job:
 
     def early(self, start: Start, epochs: float) -> Model:
         """Plain cross-entropy for a few epochs, without selection: the identifying model of JTT and SCGS."""
+        update = {"epochs": epochs, "steps": None, "select": None, "patience": None}
         early = replace(
             self,
-            settings=self.settings.model_copy(
-                update={"epochs": epochs, "steps": None, "select": None, "patience": None}
-            ),
+            settings=self.settings.model_copy(update=update).starting(start),
             start=start,
             validate=None,
         )
-        prepared = Prepared(early.started(), notes=())
+        prepared = Prepared(early.started())
         name = "early-" + json.dumps([start, epochs]).strip("[]").replace('"', "").replace(", ", "-")
         early.fit(name, prepared)
         return prepared.model

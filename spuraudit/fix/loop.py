@@ -7,6 +7,8 @@ devices, each with a part of every batch, take the same steps as one, up to roun
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from contextlib import nullcontext
@@ -63,6 +65,13 @@ class Training:
     validate: Validate | None = None
     delivered: bool = False
 
+    @property
+    def sha256(self) -> str:
+        """Of images and their order, steps, settings and seed: what a state on disk must agree with."""
+        feed = self.feed
+        known = [self.steps, feed.seed, feed.settings.model_dump(mode="json"), [row.id for row in feed.rows]]
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
 
 def fine_tune(training: Training, folder: TrainingFolder, fabric: Fabric, progress: Progress) -> Curve:
     """Carry out a training, or finish what an earlier call began in the folder; the model is left in eval mode.
@@ -95,9 +104,9 @@ class _Run:
         schedule = make_schedule(self.settings, optimizer, training.steps)
         self.optimizer = cast("_FabricOptimizer", fabric.setup_optimizers(optimizer))
         scaler = getattr(fabric.strategy.precision, "scaler", None)
-        curve = Curve(len(training.class_map.outputs))
+        curve = Curve(len(training.class_map.outputs), training.feed.even)
         self.state = State(0, self.learner.network, optimizer, schedule, scaler, curve)
-        folder.resume(self.state)
+        folder.resume(self.state, training.sha256)
 
     def carry_out(self) -> Curve:
         """All steps that are left."""
@@ -117,7 +126,7 @@ class _Run:
                     if state.curve.stopped is not None:
                         break
                 elif state.step % SAVE_EVERY == 0:
-                    self.folder.save(state)
+                    self.folder.save(state, self.training.sha256)
         return state.curve
 
     def _step(self, batch: Batch) -> None:
@@ -128,11 +137,18 @@ class _Run:
         torch.manual_seed(key_of(self.training.feed.seed, "step", step, self.fabric.global_rank) & 0xFFFFFFFF)
         twice = twice_differentiable() if objective.twice else nullcontext()
         self.optimizer.zero_grad()
-        with in_training(self.learner.network, self.settings.batch_norm), twice:
-            batch = objective.show(batch)
-            if objective.whole_batch:
-                batch = batch.taken(self.fabric.global_rank, self.fabric.world_size)
-            outcomes = [self._pass(part, batch.whole) for part in batch.parts(self.settings.accumulate)]
+        try:
+            with in_training(self.learner.network, self.settings.batch_norm), twice:
+                batch = objective.show(batch)
+                if objective.whole_batch:
+                    batch = batch.taken(self.fabric.global_rank, self.fabric.world_size)
+                outcomes = [self._pass(part, batch.whole) for part in batch.parts(self.settings.accumulate)]
+        except torch.OutOfMemoryError as error:
+            raise FixError(
+                f"{self.training.name}: a batch of {len(batch)} images does not fit in the memory of "
+                f"{self.training.model.device}.",
+                "Compute it in parts (--set accumulate=4), which changes no number, or use a smaller --train-batch.",
+            ) from error
         terms, answers = self._seen(outcomes)
         self._refuse_non_finite(terms)
         self._agree()
@@ -209,7 +225,7 @@ class _Run:
         if patience is not None and state.curve.epochs_since_best >= patience and state.step < training.steps:
             state.curve.stopped = f"Stopped after step {state.step}: {patience} epochs without a better one."
             self._say(state.curve.stopped)
-        self.folder.save(state)
+        self.folder.save(state, training.sha256)
         self.progress.say(epoch.line(training.name, training.steps))
 
     def _refuse_non_finite(self, terms: dict[str, float]) -> None:

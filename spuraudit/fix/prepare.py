@@ -8,6 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+from torch import nn
+
 from spuraudit import __version__
 from spuraudit.data.fingerprint import fingerprint
 from spuraudit.errors import DataError, UsageError
@@ -17,10 +20,13 @@ from spuraudit.fix.division import Division, divide
 from spuraudit.fix.feed import KEPT_BYTES
 from spuraudit.fix.head import started
 from spuraudit.fix.job import Job
+from spuraudit.fix.optimisers import make_optimizer, make_schedule
 from spuraudit.fix.plan import FixPlan
+from spuraudit.fix.regions import found_by
 from spuraudit.fix.saving import check_savable
 from spuraudit.fix.settings import Start, TrainingSettings
 from spuraudit.fix.validation import Validator, check_measure
+from spuraudit.models.precision import resolve_precision
 from spuraudit.record.folder import read_record, resolve_run, sha256_of
 from spuraudit.record.settings import ScanSettings
 from spuraudit.runs.cohort import ids_sha256
@@ -51,6 +57,7 @@ class Wanted:
     from_run: Path | None = None
     annotations: Path | None = None
     devices: int = 1
+    allow_download: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,10 @@ def prepare_fix(
     """
     machine, progress = machine or Machine(), progress or Silent()
     check_savable(model)
-    check_devices(wanted.devices, model.device, wanted.training.batch_size)
-    measure = wanted.training.select
+    training = wanted.training.starting(wanted.start)
+    check_devices(wanted.devices, model.device, training.batch_size)
+    check_training(training, model)
+    measure = training.select
     division = divide(
         dataset,
         train=wanted.train,
@@ -125,19 +134,21 @@ def prepare_fix(
         if folder is not None and not folder.exists():
             raise UsageError(f"{flag} {folder} does not exist.", "Check the path.")
     if wanted.from_run is not None:
-        read_record(wanted.from_run)
+        found_by(read_record(wanted.from_run), dataset)
     kept = Kept(KEPT_BYTES)
     validate = None
     if measure is not None:
         check_measure(measure, division.validation)
         split = division.validation[0].split or ""
-        validate = Validator(measure, scanned_data(dataset, wanted.start), split, wanted.scan.seed, machine, kept)
+        validate = Validator(
+            measure, scanned_data(dataset, wanted.start), split, wanted.scan.seed, wanted.scan.answers, machine, kept
+        )
     job = Job(
         model=model,
         dataset=dataset,
         train=division.train,
         validation=division.validation,
-        settings=wanted.training,
+        settings=training,
         start=wanted.start,
         seed=wanted.scan.seed,
         folder=Path(),
@@ -148,10 +159,17 @@ def prepare_fix(
         validate=validate,
         devices=wanted.devices,
         answers=wanted.scan.answers,
+        allow_download=wanted.allow_download,
         kept=kept,
     )
     check_needs(method, job)
     return Fix(method, job, division, wanted)
+
+
+def check_training(training: TrainingSettings, model: Model) -> None:
+    """Raises UsageError for optimiser, schedule or precision that would be refused later, after a scan."""
+    resolve_precision(training.precision, model.device)
+    make_schedule(training, make_optimizer(training, [nn.Parameter(torch.zeros(1))]), 2)
 
 
 def scanned_data(dataset: Dataset, start: Start) -> Dataset:

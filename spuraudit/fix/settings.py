@@ -22,7 +22,7 @@ class TrainingSettings(Part):
     wants more epochs and a larger learning rate.
     """
 
-    epochs: float = Field(default=3, gt=0, description="Passes over the training images; steps are rounded up.")
+    epochs: float = Field(default=3, gt=0, description="Passes over the training images; steps are rounded.")
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps, in place of epochs.")
     batch_size: int = Field(default=32, ge=1, description="Images per optimiser step.")
     accumulate: int = Field(default=1, ge=1, description="Parts a batch is computed in, where it does not fit whole.")
@@ -37,7 +37,8 @@ class TrainingSettings(Part):
     schedule_args: dict[str, Any] = Field(default_factory=dict, description="Its arguments, as gamma.")
     precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", description="Of products and convolutions.")
     batch_norm: Literal["frozen", "train"] = Field(
-        default="frozen", description="frozen: statistics of the start are kept and used, as at test time."
+        default="frozen",
+        description="frozen: statistics of the start are kept and used, as at test time. From scratch it is train.",
     )
     clip_norm: float | None = Field(default=None, gt=0, description="Largest norm of the gradient; none: no limit.")
     flip: bool = Field(default=True, description="Mirror half of the images, with their masks.")
@@ -75,6 +76,12 @@ class TrainingSettings(Part):
             )
         return self
 
+    def starting(self, start: Start) -> TrainingSettings:
+        """Random weights have no statistics to keep: there batch norm trains its own, unless it was set."""
+        if start != "scratch" or "batch_norm" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"batch_norm": "train"})
+
     def total_steps(self, images: int) -> int:
         """Optimiser steps for so many training images."""
         if self.steps is not None:
@@ -86,4 +93,4 @@ class TrainingSettings(Part):
 def steps_per_epoch(images: int, batch_size: int) -> int:
     """Batches of an epoch. A last batch of a single image is left out: it has no statistics of its own."""
     whole, rest = divmod(images, batch_size)
-    return max(1, whole + (rest > 1 or (rest == 1 and batch_size == 1)))
+    return max(1, whole + (rest > 1))

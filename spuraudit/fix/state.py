@@ -31,10 +31,11 @@ class State:
     scaler: Any
     curve: Curve
 
-    def dump(self) -> bytes:
+    def dump(self, training: str) -> bytes:
         """As torch.save writes it."""
         return _bytes(
             {
+                "training": training,
                 "step": self.step,
                 "network": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -62,15 +63,22 @@ class TrainingFolder:
     path: Path
     writes: bool = True
 
-    def save(self, state: State) -> None:
-        """The state to go on from."""
-        self._write(_STATE, state.dump())
+    def save(self, state: State, training: str) -> None:
+        """The state to go on from, of a training with this hash."""
+        self._write(_STATE, state.dump(training))
 
-    def resume(self, state: State) -> None:
-        """Take over what an earlier call saved, where there is anything."""
+    def resume(self, state: State, training: str) -> None:
+        """Take over what an earlier call saved, where there is anything. Raises RunError for another training's."""
         file = self.path / _STATE
-        if file.is_file():
-            state.restore(_read(file))
+        if not file.is_file():
+            return
+        content = _read(file)
+        if content["training"] != training:
+            raise RunError(
+                f"{file}: the state of a training on other images (or with other settings).",
+                "Delete the folder of the fix to train anew.",
+            )
+        state.restore(content)
 
     def keep_good(self, network: nn.Module) -> None:
         """Weights of a healthy epoch."""

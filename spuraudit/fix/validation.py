@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class Validator:
     dataset: Dataset
     split: str
     seed: int
+    answers: Literal["all", "mapped"]
     machine: Machine
     kept: Kept
 
@@ -57,7 +58,12 @@ class Validator:
         """Asks every image of the split."""
         by_noise = self.measure in _METRICS
         settings = ScanSettings(
-            split=self.split, seed=self.seed, trials=1, audits=("noise",) if by_noise else None, allow_chance=True
+            split=self.split,
+            seed=self.seed,
+            answers=self.answers,
+            trials=1,
+            audits=("noise",) if by_noise else None,
+            allow_chance=True,
         )
         scan = arrange(model, self.dataset, settings, self.machine, self.kept)
         return _by_noise(scan, _METRICS[self.measure]) if by_noise else _clean(scan, self.measure)

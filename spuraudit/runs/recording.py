@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from spuraudit.runs.plan import Plan
     from spuraudit.runs.prepare import Scan
 
+#: Notice of a scan of a model that cannot be told from chance.
+NEAR_CHANCE = "SPA001"
 _PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "pillow", "pyarrow")
 
 
@@ -155,7 +157,7 @@ def _notices(scan: Scan) -> list[Notice]:
     found = []
     if scan.chance.near_chance:
         found.append(
-            Notice(code="SPA001", text="Clean accuracy is near chance and the scan was made with --allow-chance.")
+            Notice(code=NEAR_CHANCE, text="Clean accuracy is near chance and the scan was made with --allow-chance.")
         )
     if len(scan.cohort.rows) < scan.available:
         text = f"Only {len(scan.cohort.rows)} of {scan.available} images were audited (--limit)."

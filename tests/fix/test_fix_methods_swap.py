@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,25 @@ def test_an_image_without_a_region_gets_the_lenders(tagged: Dataset) -> None:
     assert torch.equal(swapped(nothing, nothing), nothing.pixels)
 
 
-def test_surroundings_are_taken_from_surroundings_alone(tagged: Dataset) -> None:
+def test_surroundings_come_from_images_whose_object_is_known(tagged: Dataset) -> None:
     one, other = batch_of(tagged, regions.background).samples[:2]
-    nothing = Sample(other.row, other.pixels, {k: v for k, v in other.masks.items() if k not in (REGION, AROUND)})
-    assert torch.equal(swapped(one, nothing), one.pixels)
-    assert torch.equal(swapped(nothing, one), nothing.pixels)
+    marked = {k: v for k, v in other.masks.items() if k not in (REGION, AROUND)}
+    unmarked = Sample(other.row, other.pixels, {**marked, REGION: marked["tag"]})
+    assert torch.equal(swapped(one, unmarked), swapped(one, other))  # a lender may have another kind of region
+    unknown = Sample(replace(other.row, masks=()), other.pixels, {})
+    assert torch.equal(swapped(one, unknown), one.pixels)
+    assert torch.equal(swapped(unknown, one), unknown.pixels)
+
+
+def test_classes_exchange_although_one_has_features_and_the_other_backgrounds(tagged: Dataset) -> None:
+    rows = tuple(
+        row if row.label else replace(row, masks=tuple(mask for mask in row.masks if mask.role == "core"))
+        for row in tagged.images
+    )
+    batch = batch_of(replace(tagged, images=rows), regions.either)
+    shown = SwapObjective(SwapOptions(share=1.0)).show(batch).pixels
+    changed = (shown != batch.pixels).flatten(1).any(dim=1)
+    assert {int(label) for label in batch.labels[changed]} == {0, 1, 2}
 
 
 def test_lenders_are_keyed_and_of_every_class(tagged: Dataset) -> None:

@@ -44,6 +44,13 @@ def images_with_core(job: Job) -> int:
     return sum(row.has_core for row in job.train)
 
 
+def classes_without_core(job: Job) -> list[str]:
+    """Names of the classes of which no training image has a core mask."""
+    known = {row.label for row in job.train if row.has_core}
+    present = {row.label for row in job.train}
+    return [info.name for info in job.dataset.classes if info.index in present - known]
+
+
 def images_with_spurious(job: Job) -> int:
     """Training images of which an annotated spurious feature has a mask."""
     return sum(any(mask.role == "spurious" for mask in row.masks) for row in job.train)

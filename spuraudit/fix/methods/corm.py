@@ -14,7 +14,7 @@ from spuraudit.fix.learner import Learner, in_training
 from spuraudit.fix.losses.differences import agreement, as_loss, by_differences, by_double_backward
 from spuraudit.fix.losses.gradients import twice_differentiable
 from spuraudit.fix.losses.saliency import saliency_penalty
-from spuraudit.fix.methods.base import Method, Options, images_with_core
+from spuraudit.fix.methods.base import Method, Options, classes_without_core, images_with_core
 from spuraudit.fix.objective import Objective, Outcome
 from spuraudit.perturb.dilation import dilate
 from spuraudit.perturb.draws import key_of, normal, rng_of
@@ -148,6 +148,12 @@ class Corm(Method):
         assert isinstance(options, CormOptions)
         known = images_with_core(job)
         notes = [f"{known} of {len(job.train)} training images have a core mask; on the others c = 1: no noise."]
+        bare = classes_without_core(job)
+        if bare:
+            notes.append(
+                f"No core mask in {len(bare)} of {len(job.dataset.classes)} classes ({', '.join(bare[:5])}): noise is "
+                "never added there, so that noise itself tells them apart. Give them masks, or use sigma=0."
+            )
         model = job.started()
         objective = CormObjective(options)
         if options.weight:
@@ -189,7 +195,7 @@ def compare_derivatives(training: Training, objective: CormObjective) -> Derivat
     """Both gradients of the first batch, of a copy of the network as the training will have it."""
     model = replace(training.model, network=copy.deepcopy(training.model.network))
     settings = training.feed.settings
-    batch = objective.show(next(training.feed.batches(model.device, 0, 1)))
+    batch = objective.show(next(training.feed.batches(model.device, 0, 1))).parts(settings.accumulate)[0]
     learner = Learner.of(model, training.class_map)
     core = core_of(batch, objective.options.dilation)
     model.network.requires_grad_(True)

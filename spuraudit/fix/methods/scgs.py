@@ -158,11 +158,14 @@ class Scgs(Method):
 
 
 def make_generator(options: ScgsOptions, job: Job) -> Generator:
-    """Of new images. Nothing is downloaded. Raises ModelError for a pipeline that is not there."""
+    """Of new images. Raises ModelError for a pipeline that is not there."""
     if options.generator == COMPOSITE:
         return composite_generator(job)
     return load_diffusion(
-        options.generator, DiffusionSettings(**options.diffusion), device=str(job.model.device), allow_download=False
+        options.generator,
+        DiffusionSettings(**options.diffusion),
+        device=str(job.model.device),
+        allow_download=job.allow_download,
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from spuraudit.fix.batch import AROUND, REGION
 from spuraudit.fix.job import Prepared
-from spuraudit.fix.methods.base import Method, Options
+from spuraudit.fix.methods.base import Method, Options, images_with_spurious
 from spuraudit.fix.methods.marked import lacks_region, note_of_region
 from spuraudit.fix.objective import Objective
 from spuraudit.perturb.draws import rng_of
@@ -71,15 +71,15 @@ def swapped(sample: Sample, lender: Sample, *, bare: bool = False) -> Tensor:
     Surroundings: s is the image's own, and the lender's object is painted out. A feature or cell: s is the region of
     both images, so that the image loses its own and gets the lender's where the lender has it; with `bare` s is the
     image's own, and the lender's is painted out too. An image without a region gets the lender's, and one without can
-    lend what it has there. Nothing changes where neither has a region, or where surroundings meet none.
+    lend what it has there. Nothing changes where neither has a region, or where surroundings would come from an image
+    whose object is not known.
     """
-    around = AROUND in sample.masks, AROUND in lender.masks
-    if any(around):
-        return (
-            swap_region(sample.pixels, sample.masks[AROUND], lender.bare_background) if all(around) else sample.pixels
-        )
+    if AROUND in sample.masks:
+        known = lender.core is not None
+        return swap_region(sample.pixels, sample.masks[AROUND], lender.bare_background) if known else sample.pixels
     nowhere = torch.zeros_like(sample.pixels[0])
-    own, other = sample.masks.get(REGION, nowhere), lender.masks.get(REGION, nowhere)
+    own = sample.masks.get(REGION, nowhere)
+    other = nowhere if AROUND in lender.masks else lender.masks.get(REGION, nowhere)
     if bare:
         hidden = other if lender.core is None else torch.maximum(other, lender.core)
         return swap_region(sample.pixels, own, paint_out(lender.pixels, hidden))
@@ -103,7 +103,13 @@ class Swap(Method):
     def lacks(self, job: Job) -> str | None:
         """Masks, or a scan that found a region."""
         assert isinstance(self.options, SwapOptions)
-        return lacks_region(job, self.options.region)
+        lack = lacks_region(job, self.options.region)
+        if lack is not None or job.from_run is not None or images_with_spurious(job):
+            return lack
+        classes = {row.label for row in job.train if row.has_core}
+        return (
+            None if len(classes) > 1 else "core masks lie in one class only, whose backgrounds no other class can take."
+        )
 
     def prepare(self, job: Job) -> Prepared:
         """The start, with the region marked in each image."""

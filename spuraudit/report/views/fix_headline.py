@@ -29,13 +29,17 @@ class FixHeadline:
 
 
 def fix_headline(record: FixRecord, shortcuts: ShortcutsView) -> FixHeadline:
-    """What stands at the top of page and short form. A gain beside a shortcut that got worse is no clean pass."""
+    """What stands at the top of page and short form. A gain beside a loss, of any kind, is no clean pass."""
     outcome = record.verdict.outcome
     worse = shortcuts.worse
     tone, label = _TONES[outcome], _LABELS[outcome]
     if worse:
         label += f", and {'a shortcut' if len(worse) == 1 else f'{len(worse)} shortcuts'} got worse"
         tone = "unknown" if tone == "pass" else "fail"
+    clean = record.comparisons.credit.of("clean_accuracy", {})
+    if clean is not None and clean.direction == "worse":
+        label += ", and clean accuracy was lost"
+        tone = "unknown" if tone == "pass" else tone
     lines = [
         f"{row.name} ({row.audit.lower()}): the effect is {row.effects[-1]} instead of {row.effects[0]}, {row.change} "
         f"against {shortcuts.against} (95 % interval {row.change_interval}), {row.credit}."
