@@ -73,8 +73,8 @@ def table(seeds: dict[int, dict[str, tuple[float, float] | str]]) -> None:
     """A row per method: each seed as 'worst group (gain over its control)', then mean, minimum, smallest gain."""
     print(f"| method | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | min | smallest gain |")
     print("|---|" + "---|" * (len(seeds) + 3))
-    controls = [of["swap"][1] for of in seeds.values()]
-    print(f"| control | {' | '.join(f'{float(one):.3f}' for one in controls)} | {_mean(controls)} | |")
+    controls = [float(of["swap"][1]) for of in seeds.values()]
+    print(f"| control | {' | '.join(f'{one:.3f}' for one in controls)} | {_mean(controls)} | |")
     for method in next(iter(seeds.values())):
         cells, values, gains = [], [], []
         for of in seeds.values():
