@@ -123,10 +123,8 @@ def table(out: Path, seeds: list[int]) -> None:
             [one for arm in arms if (one := value(*arm, metric)) is not None]
             for metric in ("mean_group_accuracy", "swap_gap")
         )
-        mean, least = statistics.mean(known), min(known)
-        print(
-            f"| {name} | {cells} | {mean:.3f} | {least:.3f} | {statistics.mean(groups):.3f} | {statistics.mean(gaps):.3f} |"
-        )
+        means = [statistics.mean(known), min(known), statistics.mean(groups), statistics.mean(gaps)]
+        print(f"| {name} | {cells} | {' | '.join(f'{one:.3f}' for one in means)} |")
 
 
 def main() -> None:

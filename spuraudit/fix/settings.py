@@ -29,7 +29,7 @@ class TrainingSettings(Part):
     optimizer: str = Field(default="AdamW", description="A class of torch.optim.")
     optimizer_args: dict[str, Any] = Field(default_factory=dict, description="More of its arguments, as momentum.")
     lr: float = Field(default=1e-4, gt=0, description="Learning rate at the start of the schedule.")
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, description="Of the optimiser; Adam counts twice the L2 weight.")
     schedule: str | None = Field(
         default="CosineAnnealingLR",
         description="A class of torch.optim.lr_scheduler, stepped after every step; or none.",

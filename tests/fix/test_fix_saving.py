@@ -162,7 +162,6 @@ def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     assert len(files) == 6
     assert len(set(files)) == 1
     with safe_open(str(tmp_path / "one-0"), framework="pt") as file:
-        assert list(file.metadata()) or True
         assert {"arch", "args", "format", "model_kwargs", "provenance"} == set(file.metadata())
 
 
@@ -179,7 +178,7 @@ def test_for_torch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["fixed", "fixed.onnx", "fixed.bin"])
 def test_unknown_suffixes(name: str) -> None:
-    with pytest.raises(UsageError, match="a checkpoint ends in .safetensors, .pt, .pth"):
+    with pytest.raises(UsageError, match="a checkpoint ends in"):
         check_output(Path(name))
     check_output(Path("fixed.SAFETENSORS"))
     check_output(Path("fixed.pth"))
