@@ -157,7 +157,8 @@ class Maker:
     def _draw(self, order: Order) -> tuple[Scene, Drawn]:
         source = self.sources[order.source]
         (sample,) = self.job.samples([source.row])
-        scene = Scene(order, _bytes_of(sample), source.kept.mask)
+        own = None if sample.core is None else np.rint(255 * sample.core.cpu().numpy()).astype(np.uint8)
+        scene = Scene(order, _bytes_of(sample), source.kept.mask, own)
         drawn = self.generator.draw(scene)
         geometry = geometry_for(self.job.dataset, self.job.model.record.preprocess.geometry)
         # A mask of what is hidden altogether marks nothing.

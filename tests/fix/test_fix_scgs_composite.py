@@ -126,6 +126,22 @@ def test_without_masks_the_whole_donor_fills_the_half_that_is_not_kept() -> None
     assert drawn.facts["whole_donor"] is True
 
 
+def test_the_sources_own_object_goes_except_where_it_is_kept() -> None:
+    asked = scene(left_half())
+    own = np.zeros(asked.keep.shape, dtype=np.uint8)
+    own[10:22, 16:32] = 255  # eight columns on either side of the border
+    pixels = asked.pixels.copy()
+    pixels[own > 0] = (0, 0, 250)
+    drawn = generator({"a": red_disc()}).draw(Scene(asked.order, pixels, asked.keep, own))
+    blue = (drawn.pixels[..., 2] > 200) & (drawn.pixels[..., 0] < 40)
+    assert blue[:, :24].sum() == 12 * 8
+    assert not blue[:, 28:].any()  # beyond the seam
+    assert drawn.core is not None
+    assert (drawn.core[10:22, 16:24] == 255).all()
+    untouched = generator({"a": red_disc()}).draw(Scene(asked.order, pixels, asked.keep))
+    assert ((untouched.pixels[..., 2] > 200) & (untouched.pixels[..., 0] < 40))[:, 28:].any()
+
+
 def test_an_object_that_does_not_fit_is_made_smaller() -> None:
     keep = np.ones((32, 48), dtype=bool)
     keep[4:14, 30:40] = False

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from PIL import Image
 from scipy import ndimage, signal
 
 from spuraudit.errors import DataError, UsageError
 from spuraudit.fix.scgs.generate import SEAM, Drawn, blend, kept_opacity, paste_back
 from spuraudit.perturb.draws import rng_of
+from spuraudit.perturb.exchange import paint_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,9 +102,11 @@ class CompositeGenerator:
             return Drawn(pixels, None, facts | {"whole_donor": True})
         kept = kept_opacity(scene.keep, self.seam)
         placed = _place(_cut_out(donor.pixels, donor.core, flipped), kept, rng)
-        pixels = paste_back(scene, blend(scene.pixels, placed.object.pixels, placed.object.opacity), self.seam)
-        visible = placed.object.opacity * (1 - kept)
-        core = np.rint(255 * visible).astype(np.uint8)
+        bare = _without_object(scene)
+        pixels = paste_back(scene, blend(bare, placed.object.pixels, placed.object.opacity), self.seam)
+        core = np.rint(255 * placed.object.opacity * (1 - kept)).astype(np.uint8)
+        if scene.core is not None:  # where the heat map lay on the object itself, that part stays
+            core = np.maximum(core, np.where(scene.keep, scene.core, 0).astype(np.uint8))
         facts |= {"whole_donor": False, "hidden_share": round(placed.hidden, 4), "scale": round(placed.scale, 4)}
         return Drawn(pixels, core, facts)
 
@@ -122,6 +126,15 @@ class CompositeGenerator:
             else f"{order.source}: the training images hold no other one of class {order.name!r} to lend its object.",
             "Composites need another image of each misclassified class; a diffusion pipeline needs none.",
         )
+
+
+def _without_object(scene: Scene) -> NDArray[np.uint8]:
+    """The source with its own object painted out, where that is known: else each new image would show two."""
+    if scene.core is None:
+        return scene.pixels
+    pixels = torch.from_numpy(scene.pixels).permute(2, 0, 1).float()
+    bare = paint_out(pixels, torch.from_numpy(scene.core).float() / 255)
+    return np.ascontiguousarray(bare.round().byte().permute(1, 2, 0).numpy())
 
 
 def _cut_out(pixels: NDArray[np.uint8], core: NDArray[np.uint8], flipped: bool) -> _Cutout:

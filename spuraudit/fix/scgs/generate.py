@@ -41,12 +41,14 @@ class Order:
 class Scene:
     """An order with its pixels: uint8 (H, W, 3), and keep: bool (H, W), True = kept, False = drawn anew.
 
+    core: uint8 (H, W), 255 = the source's own object, where it is known.
     Raises DataError where they do not fit, or where all is kept and nothing could be drawn.
     """
 
     order: Order
     pixels: NDArray[np.uint8]
     keep: NDArray[np.bool_]
+    core: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or not self.pixels.size:
