@@ -203,7 +203,7 @@ def fix(
     what exceeds it. Both are scanned as `spuraudit scan` does. The same command again resumes. MODEL is not touched.
     """
     from spuraudit.cli.fix_options import explain as explained
-    from spuraudit.cli.fix_options import method_names, method_options, start_of, training_settings
+    from spuraudit.cli.fix_options import method_names, method_options, refuse_unread, start_of, training_settings
 
     if explain is not None:
         typer.echo(explained(explain))
@@ -225,6 +225,7 @@ def fix(
     rules = collect_rules(rule or [], config, None)
     names = method_names(method)
     chosen_options = method_options(names, option or [])
+    refuse_unread(names, {"from_run": from_run, "annotations": annotations})
     if budget is not None and len(names) == 1:
         raise UsageError("--budget is for several methods.", "Leave it out, or use --method auto.")
     training = training_settings(setting or [], epochs=epochs, lr=lr, batch_size=train_batch, select=select)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from spuraudit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from spuraudit.fix.settings import Start, TrainingSettings
 
 
@@ -77,6 +79,19 @@ def method_options(names: list[str], pairs: list[str]) -> dict[str, dict[str, An
     return options
 
 
+def refuse_unread(names: list[str], given: Mapping[str, object]) -> None:
+    """Raises UsageError for an option that none of the methods looks at. given: by field of a job."""
+    from spuraudit.fix.catalogue import METHODS
+
+    for field, value in given.items():
+        readers = [name for name, kind in METHODS.items() if field in kind.reads]
+        if value is not None and not set(readers) & set(names):
+            raise UsageError(
+                f"--{field.replace('_', '-')} has no effect on {', '.join(names)}.",
+                f"It is read by {', '.join(readers)}.",
+            )
+
+
 def listed() -> str:
     """The methods, a line each."""
     from spuraudit.fix.catalogue import METHODS
@@ -142,7 +157,13 @@ def explain(name: str) -> str:
         raise UsageError(f"--explain: no method {name!r}.", did_you_mean(name, known) or ", ".join(known))
     kind = METHODS[name]
     text = (kind.__doc__ or "").strip()
-    lines = [f"{kind.name}: {kind.title}", f"Source: {kind.source}", "", *(line.strip() for line in text.splitlines())]
+    lines = [
+        f"{kind.name}: {kind.title}",
+        f"Source: {kind.source}",
+        f"Needs: {kind.needs}",
+        "",
+        *(line.strip() for line in text.splitlines()),
+    ]
     fields = _fields(kind.options_type)
     return "\n".join([*lines, "", "Options (-O KEY=VALUE)", *(fields or ["  none"])])
 

@@ -18,11 +18,14 @@ class Options(Part):
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """name: as typed. title: for people, a few words. source: of the method, as it is cited."""
+    """name: as typed. title: for people, a few words. source: of the method, as it is cited. needs: in a few words."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
+    needs: ClassVar[str]
+    #: Of a job's `from_run` and `annotations`, what it looks at.
+    reads: ClassVar[tuple[str, ...]] = ()
     options_type: ClassVar[type[Options]] = Options
 
     options: Options

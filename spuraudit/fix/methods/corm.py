@@ -134,6 +134,7 @@ class Corm(Method):
     name: ClassVar[str] = "corm"
     title: ClassVar[str] = "core risk minimisation"
     source: ClassVar[str] = "Singla, Moayeri & Feizi 2022, section 7"
+    needs: ClassVar[str] = "core masks"
     options_type: ClassVar[type[Options]] = CormOptions
 
     def lacks(self, job: Job) -> str | None:

@@ -146,6 +146,8 @@ class CrayonAttention(Method):
     name: ClassVar[str] = "crayon-attention"
     title: ClassVar[str] = "learning from yes and no about heat maps"
     source: ClassVar[str] = f"{_SOURCE}, equations 1 to 4"
+    needs: ClassVar[str] = "yes/no answers to heat maps (--annotations), or core masks; a feature grid"
+    reads: ClassVar[tuple[str, ...]] = ("annotations",)
     options_type: ClassVar[type[Options]] = AttentionOptions
 
     def lacks(self, job: Job) -> str | None:
@@ -166,6 +168,10 @@ class CrayonPruning(Method):
     name: ClassVar[str] = "crayon-pruning"
     title: ClassVar[str] = "cutting off irrelevant neurons"
     source: ClassVar[str] = f"{_SOURCE}, section IV-C"
+    needs: ClassVar[str] = (
+        "yes/no answers to neurons (--annotations), or core masks; pooled channels before the last layer"
+    )
+    reads: ClassVar[tuple[str, ...]] = ("annotations",)
     options_type: ClassVar[type[Options]] = PruningOptions
 
     def lacks(self, job: Job) -> str | None:
@@ -208,6 +214,8 @@ class Crayon(Method):
     name: ClassVar[str] = "crayon"
     title: ClassVar[str] = "pruning, then attention"
     source: ClassVar[str] = f"{_SOURCE}, pruning and attention"
+    needs: ClassVar[str] = "as crayon-attention and crayon-pruning"
+    reads: ClassVar[tuple[str, ...]] = ("annotations",)
     options_type: ClassVar[type[Options]] = CrayonOptions
 
     def lacks(self, job: Job) -> str | None:

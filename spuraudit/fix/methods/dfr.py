@@ -62,6 +62,7 @@ class Dfr(Method):
     name: ClassVar[str] = "dfr"
     title: ClassVar[str] = "last-layer retraining"
     source: ClassVar[str] = "Kirichenko, Izmailov & Wilson 2023; the authors' code"
+    needs: ClassVar[str] = "groups in the validation or training images (or balance=classes); a linear last layer"
     options_type: ClassVar[type[Options]] = DfrOptions
 
     def lacks(self, job: Job) -> str | None:

@@ -19,6 +19,7 @@ class Erm(Method):
     name: ClassVar[str] = "erm"
     title: ClassVar[str] = "plain training"
     source: ClassVar[str] = "cross-entropy, no repair"
+    needs: ClassVar[str] = "nothing"
 
     def lacks(self, job: Job) -> str | None:
         """Nothing."""

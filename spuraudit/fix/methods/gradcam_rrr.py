@@ -153,6 +153,8 @@ class GradcamRrr(Method):
     name: ClassVar[str] = "gradcam-rrr"
     title: ClassVar[str] = "right for the right reasons, with heat maps"
     source: ClassVar[str] = "Hagos, Curran & Mac Namee 2022, equation 2"
+    needs: ClassVar[str] = "masks, or --from-run; a feature grid"
+    reads: ClassVar[tuple[str, ...]] = ("from_run",)
     options_type: ClassVar[type[Options]] = GradcamRrrOptions
 
     def lacks(self, job: Job) -> str | None:

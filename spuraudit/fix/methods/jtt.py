@@ -34,6 +34,7 @@ class Jtt(Method):
     name: ClassVar[str] = "jtt"
     title: ClassVar[str] = "just train twice"
     source: ClassVar[str] = "Liu et al. 2021; the authors' code"
+    needs: ClassVar[str] = "training images that an early model gets wrong"
     options_type: ClassVar[type[Options]] = JttOptions
 
     def lacks(self, job: Job) -> str | None:

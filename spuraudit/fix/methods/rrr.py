@@ -98,6 +98,8 @@ class Rrr(Method):
     name: ClassVar[str] = "rrr"
     title: ClassVar[str] = "right for the right reasons"
     source: ClassVar[str] = "Ross, Hughes & Doshi-Velez 2017, equation 1; random-logits: this tool"
+    needs: ClassVar[str] = "masks, or --from-run"
+    reads: ClassVar[tuple[str, ...]] = ("from_run",)
     options_type: ClassVar[type[Options]] = RrrOptions
 
     def lacks(self, job: Job) -> str | None:

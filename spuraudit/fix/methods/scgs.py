@@ -106,6 +106,7 @@ class Scgs(Method):
     name: ClassVar[str] = "scgs"
     title: ClassVar[str] = "generated counterexamples"
     source: ClassVar[str] = "Li et al. 2025, sections II and III"
+    needs: ClassVar[str] = "training images that an early model gets wrong; better with core masks"
     options_type: ClassVar[type[Options]] = ScgsOptions
 
     def lacks(self, job: Job) -> str | None:

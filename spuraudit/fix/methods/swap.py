@@ -98,6 +98,8 @@ class Swap(Method):
     name: ClassVar[str] = "swap"
     title: ClassVar[str] = "region swap in training"
     source: ClassVar[str] = "the region-swap audit, as training images"
+    needs: ClassVar[str] = "masks of regions or objects in two or more classes, or --from-run"
+    reads: ClassVar[tuple[str, ...]] = ("from_run",)
     options_type: ClassVar[type[Options]] = SwapOptions
 
     def lacks(self, job: Job) -> str | None:
