@@ -32,13 +32,11 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequen
     from spuraudit.cli.gate import EXIT_CODES, print_verdict
     from spuraudit.gates import judge
     from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
-    from spuraudit.report.fix_page import render_fix
 
     fixed = folder / record.arms.fixed.checkpoint
     if output is not None:
         write_bytes(output, _as(fixed, output.suffix.lower()))
-    report = folder / "report.html"
-    write_bytes(report, render_fix(folder).encode())
+    report = write_pages(folder)
     if folder.parent.name == "runs":
         point_last(folder)
     code, verdict = EXIT_PASS, None
@@ -54,6 +52,22 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequen
     return code
 
 
+def write_pages(folder: Path) -> Path:
+    """The page of a fix, which it returns, and the reports of its scans, which that page leads to."""
+    from spuraudit.record.fix import read_fix
+    from spuraudit.record.folder import write_bytes
+    from spuraudit.report.fix_page import render_fix
+    from spuraudit.report.output import write
+
+    arms = read_fix(folder).arms
+    for arm in (arms.before, arms.control, arms.fixed):
+        if arm is not None:
+            write(folder / arm.run, folder / arm.run / "report.html", charts=False)  # 5 MB less, three times
+    report = folder / "report.html"
+    write_bytes(report, render_fix(folder).encode())
+    return report
+
+
 def conclude_several(
     trials: FixTrials, folder: Path, output: Path | None, rules: Sequence[Rule], *, quiet: bool
 ) -> int:
@@ -66,11 +80,10 @@ def conclude_several(
     from spuraudit.gates import judge
     from spuraudit.record.fix import read_fix
     from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
-    from spuraudit.report.fix_page import render_fix
 
     for trial in trials.trials:
         if trial.status == "done":
-            write_bytes(folder / trial.method / "report.html", render_fix(folder / trial.method).encode())
+            write_pages(folder / trial.method)
     if folder.parent.name == "runs":
         point_last(folder)
     code, verdict = EXIT_PASS, None

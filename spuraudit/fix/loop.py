@@ -147,7 +147,7 @@ class _Run:
             raise FixError(
                 f"{self.training.name}: a batch of {len(batch)} images does not fit in the memory of "
                 f"{self.training.model.device}.",
-                "Compute it in parts (--set accumulate=4; the same step with frozen batch norm), or lower --train-batch.",
+                "Compute it in parts (--set accumulate=4: the same step, but for batch norm), or lower --train-batch.",
             ) from error
         terms, answers = self._seen(outcomes)
         self._refuse_non_finite(terms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -127,6 +128,9 @@ def test_the_record_and_the_page(folder: Path, fixed: Path) -> None:
     assert record.data.held_out_how == "The dataset's own split, test."
     assert read_record(run / "fixed").model.sha256 == sha256_of(fixed)
     page = html.unescape((run / "report.html").read_text())
+    linked = re.findall(r'href="([^"#:]+\.html)"', page)
+    assert len(linked) == 3
+    assert all((run / name).is_file() for name in linked)
     assert "The dataset's own split, test." in page
     assert str(folder) not in page + (run / "fix.json").read_text()
 
