@@ -178,7 +178,7 @@ def _finish(fix: Fix, trained: Trained, folder: Path, name: str) -> TrainedArm:
     model = as_saved(trained.model, file)
     fix.job.progress.say(f"Scanning the {name} model.")
     _scan(fix, model, folder / name)
-    return trained_arm(name, file, trained.curve)
+    return trained_arm(name, file, trained.curve, fix.job.settings.select)
 
 
 def _doubled(control: TrainedArm, folder: Path) -> TrainedArm:

@@ -26,8 +26,8 @@ def method_record(method: Method) -> MethodRecord:
     )
 
 
-def trained_arm(name: str, checkpoint: Path, curve: Curve) -> TrainedArm:
-    """A training's curve and its files, all in the folder of the fix."""
+def trained_arm(name: str, checkpoint: Path, curve: Curve, measure: str | None) -> TrainedArm:
+    """A training's curve and its files, all in the folder of the fix. measure: what validation gave."""
     folder = checkpoint.parent
     selected = curve.epochs[curve.best].step if curve.best is not None else curve.steps
     return TrainedArm(
@@ -39,9 +39,9 @@ def trained_arm(name: str, checkpoint: Path, curve: Curve) -> TrainedArm:
         cpu_seconds_per_step=round(curve.cpu_seconds / curve.steps, 6) if curve.steps else None,
         losses=[LossMean(step=epoch.step, terms=epoch.terms) for epoch in curve.epochs],
         validation=[
-            ValidationPoint(step=epoch.step, measures={"selected by": epoch.validation})
+            ValidationPoint(step=epoch.step, measures={measure: epoch.validation})
             for epoch in curve.epochs
-            if epoch.validation is not None
+            if epoch.validation is not None and measure is not None
         ],
         selected_step=selected,
         stopped_early=curve.stopped,
