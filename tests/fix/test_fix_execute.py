@@ -180,7 +180,7 @@ def test_the_selected_epoch_is_what_is_saved(many: Dataset, reader: Path, tmp_pa
     training = settings(epochs=3, lr=1e-5, select="accuracy", schedule=None)
     record = carry_out(prepared(reader, many, training=training), tmp_path)
     arm = record.arms.fixed
-    assert [point.measures["selected by"] for point in arm.validation] == [1.0] * 3
+    assert [point.measures["accuracy"] for point in arm.validation] == [1.0] * 3
     assert arm.selected_step == arm.validation[0].step
     best = torch.load(tmp_path / "training" / "control" / "best.pt", weights_only=True)
     assert all(torch.equal(tensor, best[name]) for name, tensor in load_file(tmp_path / "fixed.safetensors").items())
