@@ -32,6 +32,7 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequen
     from spuraudit.cli.gate import EXIT_CODES, print_verdict
     from spuraudit.gates import judge
     from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
+    from spuraudit.report.views.fix_headline import no_better_than_before
 
     fixed = folder / record.arms.fixed.checkpoint
     if output is not None:
@@ -48,7 +49,10 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequen
         print_numbers(record)
         if verdict is not None and not quiet:
             print_verdict(verdict)
-    print(f"{sentence(record.method.name, record.verdict)} Model: {output or fixed} Report: {report}", file=sys.stderr)
+    said = sentence(record.method.name, record.verdict)
+    if record.verdict.outcome == "gained" and no_better_than_before(record):
+        said += " But it is no better than the model was before: plain training made that worse."
+    print(f"{said} Model: {output or fixed} Report: {report}", file=sys.stderr)
     return code
 
 

@@ -176,6 +176,10 @@ def recommend(trials: Sequence[Trial]) -> tuple[str | None, str | None, str]:
         of = {standing.metric: standing.gain for standing in trial.standings}
         loses = of.get("clean_accuracy") is not None and of["clean_accuracy"].outcome == "lost"
         gain = of.get(measure)
+        standing = next((one for one in trial.standings if one.metric == measure), None)
+        before, fixed = (standing.before, standing.fixed) if standing is not None else (None, None)
+        if before is not None and fixed is not None and fixed <= before:
+            continue  # a gain over a control that plain training ruined
         if gain is not None and gain.outcome == "gained" and gain.ci is not None and not loses:
             sure.append((gain.ci[0], trial.method, gain))
     words = measure.replace("_", " ")

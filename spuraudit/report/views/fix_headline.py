@@ -36,6 +36,9 @@ def fix_headline(record: FixRecord, shortcuts: ShortcutsView) -> FixHeadline:
     if worse:
         label += f", and {'a shortcut' if len(worse) == 1 else f'{len(worse)} shortcuts'} got worse"
         tone = "unknown" if tone == "pass" else "fail"
+    if outcome == "gained" and no_better_than_before(record):
+        label += ", but no better than before"
+        tone = "unknown"
     clean = record.comparisons.credit.of("clean_accuracy", {})
     if clean is not None and clean.direction == "worse":
         label += ", and clean accuracy was lost"
@@ -46,6 +49,13 @@ def fix_headline(record: FixRecord, shortcuts: ShortcutsView) -> FixHeadline:
         for row in worse
     ]
     return FixHeadline(tone, label, _statement(record), _repaired(record, shortcuts), lines)
+
+
+def no_better_than_before(record: FixRecord) -> bool:
+    """Whether a gain is over a control that plain training made worse, and not over the delivered model."""
+    before, verdict = record.comparisons.fixed_before, record.verdict
+    change = before.of(verdict.metric, verdict.scope) if before is not None else None
+    return change is not None and change.change is not None and change.change <= 0
 
 
 def _statement(record: FixRecord) -> str:
