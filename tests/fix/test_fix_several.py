@@ -172,6 +172,13 @@ WORST, CORE, CLEAN = "worst_group_accuracy", "core_accuracy", "clean_accuracy"
 KEPT = standing(CLEAN, 0.0, -0.02, 0.02)
 
 
+def test_a_gain_over_a_ruined_control_is_not_recommended() -> None:
+    gained = standing(WORST, 0.4, 0.3, 0.5)
+    worse = gained.model_copy(update={"before": 0.95, "control": 0.5, "fixed": 0.9})
+    assert recommend([trial("dfr", worse, KEPT)])[:2] == (WORST, None)
+    assert recommend([trial("dfr", worse.model_copy(update={"before": 0.85}), KEPT)])[1] == "dfr"
+
+
 def test_the_largest_lower_end_wins() -> None:
     wide, narrow = standing(WORST, 0.4, 0.05, 0.7), standing(WORST, 0.2, 0.15, 0.25)
     measure, method, reason = recommend([trial("swap", wide, KEPT), trial("dfr", narrow, KEPT)])
