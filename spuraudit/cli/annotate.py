@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from spuraudit.cli import options
 from spuraudit.cli.model_options import ModelOptions
-from spuraudit.cli.scan_options import batch_images, configuration, given_or, key_values, overrides
+from spuraudit.cli.scan_options import batch_images, configuration, given_or, key_values, open_data, overrides
 from spuraudit.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    from spuraudit.models.model import Model
 
 Explains = Literal["label", "prediction"]
 EXPLAINS: tuple[Explains, ...] = get_args(Explains)
@@ -128,17 +125,11 @@ def annotate(
     from spuraudit.cli.annotate_outcome import derived_answers, import_crayon_lists, write
     from spuraudit.cli.outcome import describe_model
     from spuraudit.cli.progress import progress_for
-    from spuraudit.data import open_dataset
     from spuraudit.runs.annotating import Asked, explain
-    from spuraudit.runs.judging import chooser
-    from spuraudit.runs.prepare import Machine, with_class_map
+    from spuraudit.runs.prepare import Machine
 
     file = configuration(config)
-    dataset = open_dataset(
-        given_or(data, file.data if file else None, "--data DATA", "--data my_dataset"),
-        data_dir=data_dir or (file.data_dir if file else None),
-        locations=file.locations if file else {},
-    )
+    dataset = open_data(data, data_dir, file)
     if import_crayon:
         asks = {
             "MODEL": model,
@@ -173,16 +164,12 @@ def annotate(
         device=device,
     )
 
-    def choose(candidates: list[Model]) -> Model:
-        mapped = with_class_map(dataset, class_map, candidates[0].record.num_classes)
-        return chooser(mapped, asked.settings(dataset), machine, progress)(candidates)
-
     spec = given_or(model, file.model if file else None, "MODEL", "model.pt")
-    loaded = typed.load(spec, dataset, choose, progress.say)
+    loaded, dataset = typed.load_for(spec, dataset, class_map, asked.settings(dataset), machine, progress)
     if not quiet:
         for line in describe_model(loaded.record):
             typer.echo(line, err=True)
-    made = explain(loaded, with_class_map(dataset, class_map, loaded.record.num_classes), asked, machine, progress)
+    made = explain(loaded, dataset, asked, machine, progress)
     folder = output or default_folder(loaded.record.name, dataset.name)
     answers = derived_answers(made, yes_from, no_up_to) if from_masks else None
     for line in write(made, folder, answers):

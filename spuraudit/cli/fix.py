@@ -17,6 +17,7 @@ from spuraudit.cli.scan_options import (
     configuration,
     given_or,
     key_values,
+    open_data,
     overrides,
     refuse_idle,
     settings,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from spuraudit.fix.methods.base import Method
     from spuraudit.fix.prepare import Fix
-    from spuraudit.models.model import Model
 
 _METHOD, _TRAINING = "Method", "Training"
 
@@ -211,15 +211,13 @@ def fix(
     from spuraudit.cli.fix_outcome import conclude, conclude_several
     from spuraudit.cli.gate import collect_rules
     from spuraudit.cli.progress import progress_for
-    from spuraudit.data import open_dataset
     from spuraudit.fix.catalogue import make_method
     from spuraudit.fix.execute import carry_out
     from spuraudit.fix.prepare import Wanted, prepare_fix
     from spuraudit.fix.saving import check_output
     from spuraudit.fix.several import try_methods
     from spuraudit.runs.allocator import keep_large_blocks
-    from spuraudit.runs.judging import chooser
-    from spuraudit.runs.prepare import Machine, with_class_map
+    from spuraudit.runs.prepare import Machine
 
     file = configuration(config)
     rules = collect_rules(rule or [], config, None)
@@ -249,15 +247,10 @@ def fix(
     if output is not None:
         check_output(output)
     model_spec = given_or(model, file.model if file else None, "MODEL", "model.pt")
-    data_spec = given_or(data, file.data if file else None, "--data DATA", "--data my_dataset")
     _refuse_overwriting(model_spec, key_values(model_kwargs or []), output)
     progress = progress_for(quiet)
     keep_large_blocks()
-    dataset = open_dataset(
-        data_spec,
-        data_dir=data_dir or (file.data_dir if file else None),
-        locations=file.locations if file else {},
-    )
+    dataset = open_data(data, data_dir, file)
     machine = Machine(images, workers)
     asked = ModelOptions(
         arch=arch,
@@ -269,12 +262,7 @@ def fix(
         device=device,
     )
 
-    def choose(candidates: list[Model]) -> Model:
-        mapped = with_class_map(dataset, class_map, candidates[0].record.num_classes)
-        return chooser(mapped, scan, machine, progress)(candidates)
-
-    loaded = asked.load(model_spec, dataset, choose, progress.say)
-    dataset = with_class_map(dataset, class_map, loaded.record.num_classes)
+    loaded, dataset = asked.load_for(model_spec, dataset, class_map, scan, machine, progress)
     wanted = Wanted(
         training,
         scan,

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from spuraudit.data.dataset import Dataset
     from spuraudit.models.model import Model
     from spuraudit.models.preprocess import PreprocessOverrides
+    from spuraudit.record.settings import ScanSettings
+    from spuraudit.runs.prepare import Machine
+    from spuraudit.runs.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,27 @@ class ModelOptions:
             choose=choose,
             say=say,
         )
+
+    def load_for(
+        self,
+        spec: str,
+        dataset: Dataset,
+        class_map: Path | None,
+        settings: ScanSettings,
+        machine: Machine,
+        progress: Progress,
+    ) -> tuple[Model, Dataset]:
+        """The model, and the dataset with the classes of a class map.
+
+        Where several architectures fit the weights, clean images of the split in `settings` choose. Errors as of `load`
+        and of `runs.prepare.with_class_map`.
+        """
+        from spuraudit.runs.judging import chooser
+        from spuraudit.runs.prepare import with_class_map
+
+        def choose(candidates: list[Model]) -> Model:
+            mapped = with_class_map(dataset, class_map, candidates[0].record.num_classes)
+            return chooser(mapped, settings, machine, progress)(candidates)
+
+        model = self.load(spec, dataset, choose, progress.say)
+        return model, with_class_map(dataset, class_map, model.record.num_classes)

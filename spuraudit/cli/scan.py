@@ -18,6 +18,7 @@ from spuraudit.cli.scan_options import (
     configuration,
     given_or,
     key_values,
+    open_data,
     outputs,
     overrides,
     refuse_idle,
@@ -121,25 +122,18 @@ def scan(
     chosen = settings(file, **given)
     folder, files = outputs(output or [])
     model_spec = given_or(model, file.model if file else None, "MODEL", "model.pt")
-    data_spec = given_or(data, file.data if file else None, "--data DATA", "--data my_dataset")
     preprocess = overrides(mean, std, interpolation, crop_pct, crop_mode, img_size)
     images = batch_images(batch_size)
     others = zoo_folder(against)
     progress = progress_for(quiet)
 
-    from spuraudit.data import open_dataset
     from spuraudit.runs.allocator import keep_large_blocks
     from spuraudit.runs.batching import fitting_batch_size
     from spuraudit.runs.execute import execute
-    from spuraudit.runs.judging import chooser
-    from spuraudit.runs.prepare import Machine, prepare_scan, with_class_map
+    from spuraudit.runs.prepare import Machine, prepare_scan
 
     keep_large_blocks()  # of this process: a library would leave that to its caller
-    dataset = open_dataset(
-        data_spec,
-        data_dir=data_dir or (file.data_dir if file else None),
-        locations=file.locations if file else {},
-    )
+    dataset = open_data(data, data_dir, file)
     machine = Machine(images or 64, workers)
     asked = ModelOptions(
         arch=arch,
@@ -154,18 +148,13 @@ def scan(
         precision=precision,
     )
 
-    def choose(candidates: list[Model]) -> Model:
-        mapped = with_class_map(dataset, class_map, candidates[0].record.num_classes)
-        return chooser(mapped, chosen, machine, progress)(candidates)
-
-    loaded = asked.load(model_spec, dataset, choose, progress.say)
+    loaded, dataset = asked.load_for(model_spec, dataset, class_map, chosen, machine, progress)
     if not quiet:
         _introduce(loaded)
     if images is None:
         fitting = fitting_batch_size(loaded)
         progress.say(fitting.reason)
         machine = Machine(fitting.size, workers)
-    dataset = with_class_map(dataset, class_map, loaded.record.num_classes)
     prepared = prepare_scan(loaded, dataset, chosen, machine, progress)
     refuse_idle(given, prepared.audits)
     run = folder or _default_folder(prepared)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+    from spuraudit.data.dataset import Dataset
     from spuraudit.gates.config import Config
     from spuraudit.models.preprocess import PreprocessOverrides
     from spuraudit.record.settings import ScanSettings
@@ -227,6 +228,17 @@ def given_or(value: str | None, fallback: str | None, name: str, example: str) -
     if chosen is None:
         raise UsageError(f"Missing {name}.", f"Give it, such as: {example}, or set it in .spuraudit.yaml.")
     return chosen
+
+
+def open_data(spec: str | None, folder: Path | None, config: Config | None) -> Dataset:
+    """`--data` and `--data-dir`, else what the configuration says. Raises UsageError, DataError."""
+    from spuraudit.data import open_dataset
+
+    return open_dataset(
+        given_or(spec, config.data if config else None, "--data DATA", "--data my_dataset"),
+        data_dir=folder or (config.data_dir if config else None),
+        locations=config.locations if config else {},
+    )
 
 
 def configuration(path: Path | None) -> Config | None:
