@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from spuraudit.record.comparison import Comparison
-    from spuraudit.record.fix import FixRecord, FixVerdict
+    from spuraudit.record.comparison import Interval
+    from spuraudit.record.fix import FixRecord
     from spuraudit.record.fix_trials import FixTrials
     from spuraudit.record.verdict import Rule
 
-_SHOWN = {
-    "clean_accuracy": "Clean accuracy",
-    "mean_group_accuracy": "Mean group",
-    "worst_group_accuracy": "Worst group",
-    "core_accuracy": "Core accuracy",
-    "rcs": "RCS",
-    "swap_gap": "Region-swap gap",
-}
+_SHOWN = (
+    "clean_accuracy",
+    "mean_group_accuracy",
+    "worst_group_accuracy",
+    "core_accuracy",
+    "rcs",
+    "swap_gap",
+)
 
 
 def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequence[Rule], *, quiet: bool) -> int:
@@ -32,7 +32,7 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequen
     from spuraudit.cli.gate import EXIT_CODES, print_verdict
     from spuraudit.gates import judge
     from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
-    from spuraudit.report.views.fix_headline import no_better_than_before
+    from spuraudit.report.views.fix_headline import statement
 
     fixed = folder / record.arms.fixed.checkpoint
     if output is not None:
@@ -49,10 +49,7 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequen
         print_numbers(record)
         if verdict is not None and not quiet:
             print_verdict(verdict)
-    said = sentence(record.method.name, record.verdict)
-    if record.verdict.outcome == "gained" and no_better_than_before(record):
-        said += " But it is no better than the model was before: plain training made that worse."
-    print(f"{said} Model: {output or fixed} Report: {report}", file=sys.stderr)
+    print(f"{statement(record)} Model: {output or fixed} Report: {report}", file=sys.stderr)
     return code
 
 
@@ -118,24 +115,29 @@ def print_trials(trials: FixTrials) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from spuraudit.report.formats import value_of
+    from spuraudit.report.views.fix_words import capital, metric_name
+
+    done = [trial for trial in trials.trials if trial.status == "done"]
+    control = done[0].standings
     table = Table(box=SIMPLE, pad_edge=False)
-    measures = [s.metric for s in next((t.standings for t in trials.trials if t.standings), [])]
-    for title in ("Method", *(_SHOWN.get(metric, metric) for metric in measures), "Gain over control", "Cost per step"):
+    names = [capital(metric_name(standing.metric, {})) for standing in control]
+    for title in ("Method", *names, "Gain over control", "Cost per step"):
         table.add_column(title, justify="left" if title == "Method" else "right")
-    control = next((t.standings for t in trials.trials if t.standings), [])
-    table.add_row("control", *(_shown(standing.control) for standing in control), "", "1.00")
+    table.add_row("control", *(value_of(one.metric, one.control) for one in control), "", "1.00")
+    for trial in done:
+        gain = next((one.gain for one in trial.standings if one.metric == trials.measure), None)
+        table.add_row(
+            f"{trial.method} *" if trial.method == trials.recommended else trial.method,
+            *(value_of(one.metric, one.fixed) for one in trial.standings),
+            "-" if gain is None else _gain(gain.metric, gain.gain, gain.ci),
+            "-" if trial.cost is None else f"{trial.cost:.2f}",
+        )
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(table)
     for trial in trials.trials:
         if trial.status != "done":
-            table.add_row(trial.method, Text(f"{trial.status}: {trial.reason}"))
-            continue
-        gain = next((s.gain for s in trial.standings if s.metric == trials.measure), None)
-        shown = "-"
-        if gain is not None and gain.gain is not None and gain.ci is not None:
-            shown = f"{100 * gain.gain:+.1f} ({100 * gain.ci[0]:+.1f} to {100 * gain.ci[1]:+.1f})"
-        name = f"{trial.method} *" if trial.method == trials.recommended else trial.method
-        cost = "-" if trial.cost is None else f"{trial.cost:.2f}"
-        table.add_row(name, *(_shown(standing.fixed) for standing in trial.standings), shown, cost)
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+            console.print(Text(f"{trial.method} {trial.status}: {trial.reason}"), soft_wrap=True)
 
 
 def _as(checkpoint: Path, suffix: str) -> bytes:
@@ -145,27 +147,15 @@ def _as(checkpoint: Path, suffix: str) -> bytes:
     return checkpoint.read_bytes() if suffix == ".safetensors" else converted(checkpoint)
 
 
-def sentence(method: str, verdict: FixVerdict) -> str:
-    """What the method gained beyond its control, in one sentence."""
-    name = _SHOWN.get(verdict.metric, verdict.metric).lower()
-    if verdict.gain is None or verdict.ci is None:
-        return f"{method}: nothing can be said of its gain over the control ({verdict.reason})."
-    low, high = verdict.ci
-    size = f"{100 * verdict.gain:+.1f} points of {name} over the control (95 % {100 * low:+.1f} to {100 * high:+.1f})"
-    words = {
-        "gained": f"{method} gained {size}.",
-        "nothing": f"{method} gained nothing that is sure: {size}.",
-        "lost": f"{method} lost: {size}.",
-        "unknown": f"{method}: {size}.",
-    }
-    return words[verdict.outcome]
-
-
 def print_numbers(record: FixRecord) -> None:
     """Key numbers before, of the control and after, with the paired change from control to fixed."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from spuraudit.report.formats import value_of
+    from spuraudit.report.views.fix_words import capital, metric_name
 
     table = Table(box=SIMPLE, pad_edge=False)
     for title in ("", "Before", "Control", record.method.name, "Gain over control", "n"):
@@ -174,21 +164,16 @@ def print_numbers(record: FixRecord) -> None:
     for change in record.comparisons.credit.changes:
         if change.metric not in _SHOWN or set(change.scope) - {"sigma", "feature"}:
             continue
-        was = _value_before(before, change.metric, change.scope)
-        gain = "-" if change.change is None else f"{100 * change.change:+.1f}"
-        if change.ci is not None:
-            gain += f" ({100 * change.ci[0]:+.1f} to {100 * change.ci[1]:+.1f})"
-        feature = change.scope.get("feature")
-        name = _SHOWN[change.metric] + (f" ({feature})" if feature else "")
-        table.add_row(name, _shown(was), _shown(change.before), _shown(change.after), gain, str(change.n))
+        earlier = None if before is None else before.of(change.metric, change.scope)
+        was = None if earlier is None else earlier.before
+        values = (value_of(change.metric, value) for value in (was, change.before, change.after))
+        name = Text(capital(metric_name(change.metric, change.scope)))
+        table.add_row(name, *values, _gain(change.metric, change.change, change.ci), str(change.n))
     Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _value_before(comparison: Comparison | None, metric: str, scope: object) -> float | None:
-    if comparison is None:
-        return None
-    return next((c.before for c in comparison.changes if c.metric == metric and c.scope == scope), None)
+def _gain(metric: str, gain: float | None, ci: Interval | None) -> str:
+    """'+31.2 points (24.0 to 38.1)'."""
+    from spuraudit.report.views.fix_words import change_interval, change_of
 
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
+    return change_of(metric, gain) + (f" ({change_interval(metric, ci)})" if ci is not None else "")

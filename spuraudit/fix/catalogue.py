@@ -53,12 +53,12 @@ def check_needs(method: Method, job: Job) -> None:
     """Raises FixError where the data lack what the method needs, naming the methods that would work."""
     lack = method.lacks(job)
     if lack is not None:
-        raise FixError(f"{method.name} cannot begin: {lack}", works_instead(method.name, job))
+        raise FixError(f"{method.name} cannot begin: {lack}", works_instead(job, method.name))
 
 
-def works_instead(name: str, job: Job) -> str:
-    """'These would work here: swap, corm.'"""
-    others = [other for other in possible(job) if other not in (name, "erm")]
+def works_instead(job: Job, *but: str) -> str:
+    """'These would work here: swap, corm.' but: methods that would not."""
+    others = [other for other in possible(job) if other not in (*but, "erm")]
     return f"These would work here: {', '.join(others)}." if others else "No method but erm can work with these data."
 
 

@@ -112,23 +112,18 @@ def errors_of(job: Job, options: EarlyOptions, method: str) -> EarlyErrors:
 
     Raises FixError for fewer than two errors.
     """
+    # The catalogue imports every method, and so this module.
+    from spuraudit.fix.catalogue import works_instead
+
     model, asked, wrong, whose = _asked(job, options)
     if len(wrong) < FEWEST:
         count = "no misclassified training images" if not wrong else "a single misclassified training image"
         raise FixError(
             f"{count}: {method} has nothing to work with ({whose} was asked about {len(job.train)}).",
             f"An earlier model errs more (early_start, early_epochs); where no image contradicts the shortcut, "
-            f"none does. {_instead(job)}",
+            f"none does. {works_instead(job, *OF_ERRORS)}",
         )
     return EarlyErrors(model, asked, wrong, _notes(job, wrong, whose))
-
-
-def _instead(job: Job) -> str:
-    # The catalogue imports every method, and so this module.
-    from spuraudit.fix.catalogue import possible
-
-    others = [name for name in possible(job) if name not in (*OF_ERRORS, "erm")]
-    return f"These would work here: {', '.join(others)}." if others else "No method but erm can work with these data."
 
 
 def _notes(job: Job, wrong: Sequence[ImageRow], whose: str) -> tuple[str, ...]:

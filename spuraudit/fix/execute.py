@@ -21,11 +21,10 @@ from spuraudit.data.fingerprint import fingerprint
 from spuraudit.errors import RunError
 from spuraudit.fix.job import Prepared
 from spuraudit.fix.methods.erm import Erm
-from spuraudit.fix.methods.swap import Swap
 from spuraudit.fix.prepare import scanned_data
 from spuraudit.fix.recording import method_record, trained_arm
 from spuraudit.fix.saving import as_saved, save_checkpoint
-from spuraudit.record.fix import Arms, Comparisons, FixData, FixRecord, SplitRecord, StartArm, verdict_of
+from spuraudit.record.fix import Arms, Comparisons, FixData, FixRecord, SplitRecord, StartArm, deciding_verdict
 from spuraudit.record.folder import claim, read_record, sha256_of, to_json, write_bytes
 from spuraudit.record.scan import ToolRecord
 from spuraudit.runs.cohort import limited
@@ -106,24 +105,15 @@ def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path 
 
 
 def judged(credit: Comparison, fixed: ScanRecord) -> FixVerdict:
-    """By worst-group accuracy where there are groups, else by core accuracy, else by clean accuracy.
+    """By the deciding measure. Nothing is said of a fixed model near chance.
 
-    Nothing is said of a fixed model near chance: at one half in each group, a ruin beats a model that reads shortcuts.
+    At one half in each group, a ruin beats a model that reads shortcuts.
     """
-    verdict = _by_accuracy(credit)
+    verdict = deciding_verdict(credit)
     if not any(notice.code == NEAR_CHANCE for notice in fixed.warnings):
         return verdict
     reason = "The clean accuracy of the fixed model is near chance."
     return verdict.model_copy(update={"outcome": "unknown", "reason": reason})
-
-
-def _by_accuracy(credit: Comparison) -> FixVerdict:
-    metrics = {(change.metric, tuple(change.scope.items())) for change in credit.changes}
-    for metric in ("worst_group_accuracy", "core_accuracy", "clean_accuracy"):
-        scopes = sorted(scope for name, scope in metrics if name == metric and not set(dict(scope)) - {"sigma"})
-        if scopes:
-            return verdict_of(credit, metric, dict(scopes[0]))
-    return verdict_of(credit, "clean_accuracy", {})
 
 
 def _cautions(fix: Fix) -> list[str]:
@@ -135,10 +125,6 @@ def _cautions(fix: Fix) -> list[str]:
     job = fix.job
     if job.record is not None and job.record.data.split == fix.division.held_out:
         said.append("The region was found by a scan of the held-out images themselves, which so chose something.")
-    if fix.method.name == Swap.name and job.train[0].split == "train":
-        said.append(
-            "The region-swap audit lends regions of the training images, which this method has shown in training."
-        )
     return said
 
 

@@ -14,7 +14,7 @@ from spuraudit.explain.grad_cam import grad_cam
 from spuraudit.fix.generated_rows import with_edge
 from spuraudit.fix.scgs.composite import CompositeGenerator, Donor
 from spuraudit.fix.scgs.generate import Order, Scene
-from spuraudit.fix.scgs.masks import keep_mask
+from spuraudit.fix.scgs.masks import ALMOST_ALL, keep_mask
 from spuraudit.fix.scgs.sampling import sample_errors
 from spuraudit.models.feature_grid import feature_grid
 from spuraudit.perturb.draws import key_of
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
     from spuraudit.fix.job import Job
     from spuraudit.fix.scgs.folder import GeneratedFolder, GeneratedImage
     from spuraudit.fix.scgs.generate import Drawn, Generator
-    from spuraudit.fix.scgs.masks import Kept
+    from spuraudit.fix.scgs.masks import KeptRegion
 
-#: A share above this leaves little room, as in scgs.masks.
-ALMOST_ALL = 0.8
 _CLEARLY = 127
 
 
@@ -43,7 +41,7 @@ class ErrorSource(NamedTuple):
     """A misclassified image that new ones are made of: what is kept of it, and the output that was wrongly given."""
 
     row: ImageRow
-    kept: Kept
+    kept: KeptRegion
     wrong: int
 
 

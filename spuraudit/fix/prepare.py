@@ -1,4 +1,4 @@
-"""Prepares a fix: everything that can be refused is refused before anything is trained or written."""
+"""Prepares a fix: what can be told from model, data and settings is refused before anything is trained or written."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from spuraudit import __version__
 from spuraudit.errors import FixError, ModelError, UsageError
 from spuraudit.fix.catalogue import METHODS, make_method
 from spuraudit.fix.execute import CONTROL, carry_out
-from spuraudit.record.fix import verdict_of
+from spuraudit.record.fix import DECIDING, verdict_of
 from spuraudit.record.fix_trials import RECORD, FixTrials, Standing, Trial
 from spuraudit.record.folder import to_json, write_bytes
 from spuraudit.record.scan import ToolRecord
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from spuraudit.fix.methods.base import Method
     from spuraudit.fix.prepare import Fix
-    from spuraudit.record.comparison import Change, Comparison
-    from spuraudit.record.fix import FixRecord
+    from spuraudit.record.fix import FixRecord, FixVerdict
     from spuraudit.runs.progress import Progress
 
     Prepare = Callable[[Method], Fix]
 
-_MEASURES = ("worst_group_accuracy", "core_accuracy", "mean_group_accuracy", "clean_accuracy")
+#: Columns of the table; the deciding ones first, in their order.
+_MEASURES = (*DECIDING, "mean_group_accuracy")
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ def _standings(record: FixRecord) -> list[Standing]:
     credit, before = record.comparisons.credit, record.comparisons.fixed_before
     found = []
     for metric in _MEASURES:
-        change = _overall(credit, metric)
+        change = credit.overall(metric)
         if change is None:
             continue
-        earlier = _overall(before, metric) if before is not None else None
+        earlier = before.overall(metric) if before is not None else None
         found.append(
             Standing(
                 metric=metric,
@@ -133,12 +133,6 @@ def _standings(record: FixRecord) -> list[Standing]:
             )
         )
     return found
-
-
-def _overall(comparison: Comparison, metric: str) -> Change | None:
-    """The metric of all images, at the smallest sigma where there are several."""
-    found = [c for c in comparison.changes if c.metric == metric and not set(c.scope) - {"sigma"}]
-    return min(found, key=lambda change: float(change.scope.get("sigma", 0)), default=None)
 
 
 def _concluded(tried: Sequence[Tried], started: str, budget: str | None, argv: Sequence[str]) -> FixTrials:
@@ -167,21 +161,15 @@ def recommend(trials: Sequence[Trial]) -> tuple[str | None, str | None, str]:
     compared on the images that also give the numbers, so the best of many looks a little better than it is.
     """
     done = [trial for trial in trials if trial.status == "done" and trial.method != "erm"]
-    measures = [m for m in _MEASURES if any(s.metric == m for trial in done for s in trial.standings)]
-    if not measures:
+    standings = {trial.method: {one.metric: one for one in trial.standings} for trial in done}
+    measure = next((m for m in DECIDING if any(m in of for of in standings.values())), None)
+    if measure is None:
         return None, None, "No method besides plain training was carried out."
-    measure = measures[0]
-    sure = []
-    for trial in done:
-        of = {standing.metric: standing.gain for standing in trial.standings}
-        loses = of.get("clean_accuracy") is not None and of["clean_accuracy"].outcome == "lost"
-        gain = of.get(measure)
-        standing = next((one for one in trial.standings if one.metric == measure), None)
-        before, fixed = (standing.before, standing.fixed) if standing is not None else (None, None)
-        if before is not None and fixed is not None and fixed <= before:
-            continue  # a gain over a control that plain training ruined
-        if gain is not None and gain.outcome == "gained" and gain.ci is not None and not loses:
-            sure.append((gain.ci[0], trial.method, gain))
+    sure = [
+        (gain.ci[0], method, gain)
+        for method, of in standings.items()
+        if (gain := _sure_gain(of, measure)) is not None and gain.ci is not None
+    ]
     words = measure.replace("_", " ")
     if not sure:
         return measure, None, f"No method gained {words} over the control for sure without losing clean accuracy."
@@ -193,3 +181,13 @@ def recommend(trials: Sequence[Trial]) -> tuple[str | None, str | None, str]:
         f"give the numbers: the best of {len(done)} methods looks a little better than it is."
     )
     return measure, method, reason
+
+
+def _sure_gain(of: Mapping[str, Standing], measure: str) -> FixVerdict | None:
+    """What a method gained for sure; None where it lost clean accuracy, or is no better than the delivered model."""
+    standing, clean = of.get(measure), of.get("clean_accuracy")
+    if standing is None or standing.gain.outcome != "gained" or (clean is not None and clean.gain.outcome == "lost"):
+        return None
+    # A control that plain training ruined is easy to exceed.
+    ruined = standing.before is not None and standing.fixed is not None and standing.fixed <= standing.before
+    return None if ruined else standing.gain

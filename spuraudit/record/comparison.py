@@ -99,6 +99,11 @@ class Comparison(Part):
     shortcuts: list[Shortcut] = Field(description="Worst first: by state, then by the change.")
     notes: list[str] = Field(default_factory=list, description="What a reader must know, one sentence each.")
 
+    def overall(self, metric: str) -> Change | None:
+        """The change of a metric over all images, at the smallest sigma where there are several."""
+        found = [one for one in self.changes if one.metric == metric and not set(one.scope) - {"sigma"}]
+        return min(found, key=lambda one: float(one.scope.get("sigma", 0)), default=None)
+
     def of(self, metric: str, scope: Scope) -> Change | None:
         """The change of a metric with exactly this scope."""
         return next((one for one in self.changes if one.metric == metric and one.scope == scope), None)

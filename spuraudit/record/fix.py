@@ -143,6 +143,16 @@ class FixRecord(Part):
     notes: list[str] = Field(default_factory=list, description="Sentences, such as the first value of a loss.")
 
 
+#: What a fix is judged by: the first that both scans measured.
+DECIDING = ("worst_group_accuracy", "core_accuracy", "clean_accuracy")
+
+
+def deciding_verdict(credit: Comparison) -> FixVerdict:
+    """By worst-group accuracy where there are groups, else by core accuracy, else by clean accuracy."""
+    found = [change for metric in DECIDING if (change := credit.overall(metric)) is not None]
+    return verdict_of(credit, found[0].metric, found[0].scope) if found else verdict_of(credit, DECIDING[-1], {})
+
+
 def verdict_of(credit: Comparison, metric: str, scope: Scope) -> FixVerdict:
     """What the comparison of control and fixed model says about one measure, such as worst_group_accuracy or rcs."""
     change = credit.of(metric, scope)

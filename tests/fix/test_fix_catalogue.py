@@ -159,7 +159,7 @@ def test_without_masks_it_says_what_would_work(tagged: Dataset, tmp_path: Path) 
     assert "erm" in able
     with pytest.raises(FixError, match="corm cannot begin: ") as caught:
         check_needs(make_method("corm"), job)
-    assert caught.value.hint == works_instead("corm", job)
+    assert caught.value.hint == works_instead(job, "corm")
     assert "erm" not in (caught.value.hint or "")
     assert all(name in (caught.value.hint or "") for name in able if name != "erm")
 
@@ -168,4 +168,4 @@ def test_where_nothing_works(tagged: Dataset, tmp_path: Path) -> None:
     bare = replace(tagged, features=(), images=tuple(replace(row, masks=(), group=None) for row in tagged.images))
     job = job_of(toys.as_model(toys.Constant()), bare, tmp_path, start="model")
     assert "jtt" not in possible(job)
-    assert works_instead("swap", job) == "No method but erm can work with these data."
+    assert works_instead(job, "swap") == "No method but erm can work with these data."

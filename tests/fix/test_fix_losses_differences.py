@@ -60,7 +60,7 @@ def test_adds_up_to_the_step_of_the_plain_loop(find: Callable[..., object]) -> N
         parameter.grad = torch.ones_like(parameter)
     options = {"rms": 1e-5, "central": True} if find is by_differences else {}
     found = find(summed_loss(network), pixels, core, parameters, **options)
-    loss = as_loss(parameters, found.mixed(0.7, 3))  # type: ignore[attr-defined]
+    loss = as_loss(parameters, found.mixed(1 / 3, 0.7 / 3))  # type: ignore[attr-defined]
     loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss.detach()) == 0
     for parameter, gradient in zip(parameters, expected, strict=True):

@@ -28,7 +28,7 @@ from spuraudit.fix.new_images import ErrorSource, Maker, counts_of_new, kept_of,
 from spuraudit.fix.scgs.composite import CompositeGenerator
 from spuraudit.fix.scgs.folder import open_folder, read_folder
 from spuraudit.fix.scgs.generate import Drawn, Scene
-from spuraudit.fix.scgs.masks import Kept
+from spuraudit.fix.scgs.masks import KeptRegion
 from spuraudit.models.feature_grid import feature_grid
 from spuraudit.models.model import Model
 from spuraudit.record.geometry import Geometry
@@ -92,7 +92,7 @@ def half(dataset: Dataset, name: str) -> ErrorSource:
     keep = np.zeros((28, 28), dtype=bool)
     keep[:, :14] = True
     (row,) = [row for row in dataset.images if row.id == name]
-    return ErrorSource(row, Kept(keep, 0.5, None), 1)
+    return ErrorSource(row, KeptRegion(keep, 0.5, None), 1)
 
 
 class White:

@@ -14,11 +14,8 @@ points is a jump in G, divided by eps: there the result is noise. So measure on 
 A training loop hands an objective `backward(loss)`, which adds to .grad. The gradients here come as tensors, since G(x)
 and g come out of one backward pass, and G(x) is needed twice. `as_loss` makes them a loss for `backward` again:
 
-    def accumulate(self, learner, batch, backward):
-        parameters = [p for p in learner.network.parameters() if p.requires_grad]
-        found = by_differences(loss_sum, batch.pixels, batch.core, parameters)
-        backward(as_loss(parameters, found.mixed(self.weight, len(batch))))
-        return {"loss": found.losses / len(batch), "saliency": found.penalty / len(batch)}
+    found = by_differences(loss_sum, pixels, core, parameters)
+    backward(as_loss(parameters, found.mixed(1 / len(pixels), weight / len(pixels))))     # of both means
 """
 
 from __future__ import annotations
@@ -49,10 +46,10 @@ class Gradients:
     of_losses: list[Tensor]
     of_penalty: list[Tensor]
 
-    def mixed(self, weight: float, count: int) -> list[Tensor]:
-        """Of (losses + weight * penalty) / count: with the number of samples, of the means."""
+    def mixed(self, of_losses: float, of_penalty: float) -> list[Tensor]:
+        """Of of_losses * losses + of_penalty * penalty."""
         pairs = zip(self.of_losses, self.of_penalty, strict=True)
-        return [torch.add(plain, extra, alpha=weight).div_(count) for plain, extra in pairs]
+        return [plain * of_losses + extra * of_penalty for plain, extra in pairs]
 
 
 class Agreement(NamedTuple):

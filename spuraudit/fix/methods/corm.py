@@ -116,8 +116,7 @@ class CormObjective(Objective):
         parameters = learner.parameters
         found = by_differences(loss_sum, first.pixels, core, parameters, rms=self.rms)
         images, weight = len(first) + len(rest), self.options.weight
-        pairs = zip(found.of_losses, found.of_penalty, strict=True)
-        backward(as_loss(parameters, [plain / images + extra * (weight / len(first)) for plain, extra in pairs]))
+        backward(as_loss(parameters, found.mixed(1 / images, weight / len(first))))
         total, logits = found.losses, kept[0]
         if len(rest):
             others = learner.logits(rest.pixels)

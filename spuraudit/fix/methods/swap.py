@@ -117,5 +117,9 @@ class Swap(Method):
         """The start, with the region marked in each image."""
         options = self.options
         assert isinstance(options, SwapOptions)
-        notes = (note_of_region(job, options.region),)
-        return Prepared(job.started(), SwapObjective(options), region=job.region(options.region), notes=notes)
+        notes = [note_of_region(job, options.region)]
+        if job.train[0].split == "train":
+            notes.append(
+                "The region-swap audit lends regions of training images, which this method showed in training."
+            )
+        return Prepared(job.started(), SwapObjective(options), region=job.region(options.region), notes=tuple(notes))

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 #: "Red and orange" in OpenCV's JET map: orange starts at 0.69, red at 0.82.
 THRESHOLD = 0.7
-_ALMOST_ALL = 0.8
+ALMOST_ALL = 0.8
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class KeptRegion:
     """mask: bool (H, W), True = kept. share: of the pixels, 0..1. warning: what is odd about the share, or None."""
 
     mask: NDArray[np.bool_]
@@ -29,7 +29,7 @@ class Kept:
     warning: str | None
 
 
-def keep_mask(heat: NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> Kept:
+def keep_mask(heat: NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> KeptRegion:
     """Keep where heat >= threshold: a map (H, W) in [0, 1], scaled per image, as `explain.grad_cam` gives it.
 
     Grad-CAM++ maps are broad: a mask of more than 0.8 leaves little room for the class that is to be drawn in, and one
@@ -47,7 +47,7 @@ def keep_mask(heat: NDArray[np.floating[Any]], threshold: float = THRESHOLD) -> 
         raise DataError(f"A heat map lies in 0..1; this one runs from {heat.min()} to {heat.max()}.")
     mask = heat >= threshold
     share = float(mask.mean())
-    return Kept(mask, share, _odd(share, threshold))
+    return KeptRegion(mask, share, _odd(share, threshold))
 
 
 def _odd(share: float, threshold: float) -> str | None:
@@ -55,6 +55,6 @@ def _odd(share: float, threshold: float) -> str | None:
         return f"no pixel of the heat map reaches {threshold}: nothing that misled the model is kept"
     if share == 1:
         return f"the whole heat map reaches {threshold}: nothing is left to draw"
-    if share > _ALMOST_ALL:
+    if share > ALMOST_ALL:
         return f"{share:.0%} of the image is kept: little room is left for the class to be drawn in"
     return None

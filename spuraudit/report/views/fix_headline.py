@@ -48,7 +48,7 @@ def fix_headline(record: FixRecord, shortcuts: ShortcutsView) -> FixHeadline:
         f"against {shortcuts.against} (95 % interval {row.change_interval}), {row.credit}."
         for row in worse
     ]
-    return FixHeadline(tone, label, _statement(record), _repaired(record, shortcuts), lines)
+    return FixHeadline(tone, label, statement(record), _repaired(record, shortcuts), lines)
 
 
 def no_better_than_before(record: FixRecord) -> bool:
@@ -58,7 +58,8 @@ def no_better_than_before(record: FixRecord) -> bool:
     return change is not None and change.change is not None and change.change <= 0
 
 
-def _statement(record: FixRecord) -> str:
+def statement(record: FixRecord) -> str:
+    """What the method gained beyond its control, with interval and n."""
     verdict, method = record.verdict, record.method.name
     name = metric_name(verdict.metric, verdict.scope)
     if verdict.outcome == "unknown" or verdict.gain is None:
@@ -74,7 +75,10 @@ def _statement(record: FixRecord) -> str:
     if verdict.outcome == "nothing":
         return f"{method} gains nothing beyond its control: {name} {images} changes by {size} ({ends}{sides})."
     verb = "improves" if verdict.outcome == "gained" else "worsens"
-    return f"{method} {verb} {name} beyond its control: {size} {images} ({ends}{sides})."
+    said = f"{method} {verb} {name} beyond its control: {size} {images} ({ends}{sides})."
+    if verdict.outcome == "gained" and no_better_than_before(record):
+        said += " It is no better than the delivered model: plain training made that worse."
+    return said
 
 
 def _repaired(record: FixRecord, shortcuts: ShortcutsView) -> str:
