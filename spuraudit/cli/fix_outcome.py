@@ -123,7 +123,7 @@ def print_trials(trials: FixTrials) -> None:
     table = Table(box=SIMPLE, pad_edge=False)
     names = [capital(metric_name(standing.metric, {})) for standing in control]
     for title in ("Method", *names, "Gain over control", "Cost per step"):
-        table.add_column(title, justify="left" if title == "Method" else "right")
+        table.add_column(title, justify="left" if title == "Method" else "right", no_wrap=title.startswith("Gain"))
     table.add_row("control", *(value_of(one.metric, one.control) for one in control), "", "1.00")
     for trial in done:
         gain = next((one.gain for one in trial.standings if one.metric == trials.measure), None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from spuraudit import __version__
-from spuraudit.errors import FixError, ModelError, UsageError
+from spuraudit.errors import FixError, ModelError, SpurauditError, UsageError
 from spuraudit.fix.catalogue import METHODS, make_method
 from spuraudit.fix.execute import CONTROL, carry_out
 from spuraudit.record.fix import DECIDING, verdict_of
@@ -16,7 +16,7 @@ from spuraudit.record.fix_trials import RECORD, FixTrials, Standing, Trial
 from spuraudit.record.folder import to_json, write_bytes
 from spuraudit.record.scan import ToolRecord
 from spuraudit.record.settings import seconds_of
-from spuraudit.runs.recording import without_folders
+from spuraudit.runs.recording import without_folders, without_folders_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,11 +97,11 @@ def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, ar
     try:
         fix = prepare(method)
     except (FixError, ModelError) as error:
-        return Tried(Trial(method=method.name, title=method.title, status="skipped", reason=error.message))
+        return _not_done(method, "skipped", error)
     try:
         record = carry_out(fix, folder, argv=argv, beside=beside)
     except (FixError, ModelError) as error:
-        return Tried(Trial(method=method.name, title=method.title, status="failed", reason=error.message))
+        return _not_done(method, "failed", error)
     arms = record.arms
     own, plain = arms.fixed.cpu_seconds_per_step, arms.control.cpu_seconds_per_step
     trial = Trial(
@@ -113,6 +113,11 @@ def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, ar
         cost=None if not own or not plain else round(own / plain, 3),
     )
     return Tried(trial, record)
+
+
+def _not_done(method: Method, status: Literal["skipped", "failed"], error: SpurauditError) -> Tried:
+    reason = without_folders_in(error.message)
+    return Tried(Trial(method=method.name, title=method.title, status=status, reason=reason))
 
 
 def _standings(record: FixRecord) -> list[Standing]:

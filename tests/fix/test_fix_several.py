@@ -172,6 +172,15 @@ WORST, CORE, CLEAN = "worst_group_accuracy", "core_accuracy", "clean_accuracy"
 KEPT = standing(CLEAN, 0.0, -0.02, 0.02)
 
 
+def test_reasons_name_no_folder_of_the_machine(tmp_path: Path) -> None:
+    def prepare(method: Method) -> Fix:
+        raise FixError(f"{method.name} stopped. The weights are in {tmp_path / 'swap' / 'last_good.pt'}.")
+
+    with pytest.raises(FixError, match=r"swap stopped\. The weights are in last_good\.pt") as caught:
+        try_methods(prepare, ["swap"], {}, tmp_path, Silent())
+    assert str(tmp_path) not in caught.value.message
+
+
 def test_a_gain_over_a_ruined_control_is_not_recommended() -> None:
     gained = standing(WORST, 0.4, 0.3, 0.5)
     worse = gained.model_copy(update={"before": 0.95, "control": 0.5, "fixed": 0.9})
