@@ -61,13 +61,14 @@ class Feed:
             places = (place for step in self._steps(start, stop) for place in step[among[0] :: among[1]])
             loaded = loader.load((self.rows[place], ()) for place in places)
             for step, chosen in enumerate(self._steps(start, stop), start):
-                mine, among_all = chosen[among[0] :: among[1]], range(len(chosen))
+                part = slice(among[0], None, among[1])
+                mine, in_step = chosen[part], range(len(chosen))[part]
                 samples = [self._marked(next(loaded).sample) for _ in mine]
                 views = [
                     draw_view(self.settings.flip, self.settings.crop, self.seed, step // self.epoch, int(place))
                     for place in mine
                 ]
-                yield Batch.of(samples, views, among_all[among[0] :: among[1]], (self.seed, step), len(chosen))
+                yield Batch.of(samples, views, in_step, (self.seed, step), len(chosen))
 
     def _marked(self, sample: Sample) -> Sample:
         found = None if self.region is None else self.region(sample)

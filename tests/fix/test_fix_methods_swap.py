@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fix.trainings import feed_of, settings
+from fix.trainings import feed_of, job_of, settings
 from oracles import fix_swap
+from toys import Mixture, as_model
 
 from spuraudit.audits.sample import Sample
 from spuraudit.data.dataset import Dataset
 from spuraudit.fix import regions
 from spuraudit.fix.batch import AROUND, REGION, Batch
-from spuraudit.fix.methods.swap import SwapObjective, SwapOptions, swapped
+from spuraudit.fix.methods.swap import Swap, SwapObjective, SwapOptions, swapped
 from spuraudit.perturb.exchange import paint_out
 
 CPU = torch.device("cpu")
@@ -111,3 +113,19 @@ def test_the_share_is_kept(many: Dataset) -> None:
         counts.append(int(((shown - batch.pixels).abs().flatten(1).amax(dim=1) > 0).sum()))
     # Of 60 images one in 60 lends to itself.
     assert abs(np.mean(counts) / 60 - 0.3 * 59 / 60) < 0.03
+
+
+def test_what_cannot_be_swapped_is_said(many: Dataset, tagged: Dataset, tmp_path: Path) -> None:
+    def lack(dataset: Dataset, **options: Any) -> str:
+        job = job_of(as_model(Mixture()), dataset, tmp_path)
+        return Swap(SwapOptions(**options)).lacks(job) or ""
+
+    def masked(*labels: int) -> Dataset:
+        rows = (row if row.label in labels else replace(row, masks=()) for row in many.images)
+        return replace(many, images=tuple(rows))
+
+    assert lack(many) == lack(tagged, bare=0.5) == lack(masked(0, 1)) == ""
+    assert lack(many, bare=0.5) == lack(tagged, bare=0.5, region="background")
+    assert "only be exchanged for another one" in lack(many, bare=0.5)
+    assert "in one class only" in lack(masked(1))
+    assert "has a mask" in lack(masked())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
+from spuraudit.audits.base import BACKGROUND
 from spuraudit.fix.batch import AROUND, REGION
 from spuraudit.fix.job import Prepared
 from spuraudit.fix.methods.base import Method, Options, images_with_spurious
@@ -105,13 +106,17 @@ class Swap(Method):
     def lacks(self, job: Job) -> str | None:
         """Masks, or a scan that found a region."""
         assert isinstance(self.options, SwapOptions)
-        lack = lacks_region(job, self.options.region)
-        if lack is not None or job.from_run is not None or images_with_spurious(job):
+        region = self.options.region
+        lack = lacks_region(job, region)
+        placed = job.from_run is not None or images_with_spurious(job)
+        if lack is not None or (placed and region != BACKGROUND):
             return lack
+        if self.options.bare:
+            return "bare is for features and cells: a background can only be exchanged for another one."
         classes = {row.label for row in job.train if row.has_core}
-        return (
-            None if len(classes) > 1 else "core masks lie in one class only, whose backgrounds no other class can take."
-        )
+        if len(classes) < 2:
+            return "core masks lie in one class only, whose backgrounds no other class can take."
+        return None
 
     def prepare(self, job: Job) -> Prepared:
         """The start, with the region marked in each image."""
