@@ -51,10 +51,11 @@ def counts_of_new(labels: Sequence[int], classes: int, share: float) -> list[int
     return [round(share * int(own.sum() - count)) for count in own]
 
 
-def sampled_errors(errors: EarlyErrors, clusters: int, share: float) -> tuple[list[ImageRow], list[str]]:
+def sampled_errors(errors: EarlyErrors, clusters: int, share: float, fewest: int) -> tuple[list[ImageRow], list[str]]:
     """The errors worked on, class by class, and a sentence for each class.
 
-    A class with too few errors for its clusters gets fewer; one with a single error, none and no new images.
+    Of each class `share` of its errors, but at least `fewest`, or all where it has fewer. A class with too few errors
+    for its clusters gets fewer clusters; one with a single error, none and no new images.
     """
     job, chosen, notes = errors.job, [], []
     for info in job.dataset.classes:
@@ -65,8 +66,9 @@ def sampled_errors(errors: EarlyErrors, clusters: int, share: float) -> tuple[li
             continue
         features = job.features(errors.model, own).numpy()
         ids = [row.id for row in own]
+        enough = max(share, min(1.0, fewest / len(own)))
         try:
-            sample = sample_errors(features, ids, clusters=some, seed=job.seed, share=share)
+            sample = sample_errors(features, ids, clusters=some, seed=job.seed, share=enough)
         except NotEvaluatedError as error:
             raise FixError(error.message, error.hint) from error
         chosen += [own[at] for at in sample.indices]
@@ -79,18 +81,23 @@ def sampled_errors(errors: EarlyErrors, clusters: int, share: float) -> tuple[li
 
 
 def kept_of(errors: EarlyErrors, rows: Sequence[ImageRow], threshold: float) -> list[ErrorSource]:
-    """Grad-CAM++ of the wrong answer, thresholded, for each image. Raises ModelError without a spatial grid."""
+    """Grad-CAM++ of the wrong answer, thresholded, without the image's object where that is known, for each image.
+
+    Raises ModelError without a spatial grid.
+    """
     model, job = errors.model, errors.job
     mapping, grid = job.class_map(model), feature_grid(model)
     found, size = [], job.machine.batch_size
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
-        pixels = torch.stack([sample.pixels for sample in job.samples(part, model)])
+        samples = list(job.samples(part, model))
+        pixels = torch.stack([sample.pixels for sample in samples])
         wrong = _wrong_outputs(model.logits(pixels), [mapping.outputs[row.label] for row in part])
         maps = grad_cam(model, grid, pixels, wrong, method="gradcam++").numpy()
+        cores = [None if sample.core is None else sample.core.cpu().numpy() for sample in samples]
         found += [
-            ErrorSource(row, keep_mask(heat, threshold), output)
-            for row, heat, output in zip(part, maps, wrong, strict=True)
+            ErrorSource(row, keep_mask(heat, threshold, core), output)
+            for row, heat, core, output in zip(part, maps, cores, wrong, strict=True)
         ]
     return found
 
@@ -183,6 +190,4 @@ def shares_notes(sources: Sequence[ErrorSource]) -> list[str]:
             f"Warning: of {broad} sources more than {ALMOST_ALL:.0%} is kept, which leaves little room for the class "
             "to be drawn in: a higher cam_threshold keeps less."
         )
-    if (shares == 0).any():
-        notes.append(f"Warning: of {int((shares == 0).sum())} sources nothing is kept: the heat map is 0 everywhere.")
     return notes

@@ -9,6 +9,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+#: Soft rims still show the object: everything that is not clearly surroundings counts as it.
+OBJECT_ABOVE = 0.1
+
 
 class GridCell(NamedTuple):
     """A cell of a grid over the input; `number`, `row`, `column` are 1-based, row-major (Hagos et al., figure 2)."""
@@ -60,8 +63,7 @@ def paint_out(pixels: Tensor, mask: Tensor) -> Tensor:
     object again or out of the image, the border pixel itself. (3, H, W), (H, W) -> (3, H, W). An image without any
     surroundings becomes its own mean colour.
     """
-    # Soft rims still show the object: everything that is not clearly surroundings is replaced.
-    inside = (mask > 0.1).cpu().numpy()
+    inside = (mask > OBJECT_ABOVE).cpu().numpy()
     if not inside.any():
         return pixels.clone()
     if inside.all():

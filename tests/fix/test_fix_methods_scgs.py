@@ -24,7 +24,7 @@ from spuraudit.fix.early_errors import errors_of
 from spuraudit.fix.generated_rows import SOURCE, with_edge
 from spuraudit.fix.job import Job
 from spuraudit.fix.methods.scgs import REJECTED, Scgs, ScgsOptions
-from spuraudit.fix.new_images import ErrorSource, Maker, counts_of_new, kept_of, orders_of
+from spuraudit.fix.new_images import ErrorSource, Maker, counts_of_new, kept_of, orders_of, sampled_errors
 from spuraudit.fix.scgs.composite import CompositeGenerator
 from spuraudit.fix.scgs.folder import open_folder, read_folder
 from spuraudit.fix.scgs.generate import Drawn, Scene
@@ -209,11 +209,32 @@ def test_new_images_keep_the_frame_and_carry_the_true_class(minority: Dataset, t
         assert not (decoded.core[keep] > 0).any()
     text = "\n".join(prepared.notes)
     assert "Errors of the delivered model" in text
-    assert "red: 2 of 8 errors drawn" in text
+    assert "red: 8 of 8 errors drawn" in text
     assert "24 new images (red 8, green 8, blue 8), composites of training images." in text
-    assert "Kept of the 6 sources" in text
+    assert "Kept of the 24 sources" in text
     curve = made.fit("fixed", prepared)
     assert curve.steps == made.steps
+
+
+@pytest.mark.parametrize(("fewest", "drawn"), [(1, 2), (5, 5), (8, 8), (30, 8)])
+def test_a_few_errors_are_worked_on_even_if_the_share_gives_less(
+    fewest: int, drawn: int, minority: Dataset, tmp_path: Path
+) -> None:
+    errors = errors_of(job(minority, tmp_path), options(), "scgs")
+    chosen, notes = sampled_errors(errors, 2, 0.2, fewest)
+    assert Counter(row.label for row in chosen) == {0: drawn, 1: drawn, 2: drawn}
+    assert f"red: {drawn} of 8 errors drawn" in notes[0]
+
+
+def test_the_object_of_a_source_is_not_kept(minority: Dataset, tmp_path: Path) -> None:
+    """Neither where the heat map is high: all of it, with a threshold that nothing misses."""
+    made = job(minority, tmp_path)
+    errors = errors_of(made, options(), "scgs")
+    kept = kept_of(errors, errors.rows, 1e-6)
+    for source, sample in zip(kept, made.samples(errors.rows), strict=True):
+        assert sample.core is not None
+        assert source.kept.mask.any()
+        assert not source.kept.mask[sample.core.numpy() > 0.5].any()
 
 
 def test_a_second_call_takes_the_images_that_are_there(

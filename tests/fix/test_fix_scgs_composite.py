@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spuraudit.errors import DataError, UsageError
 from spuraudit.fix.scgs.composite import CompositeGenerator, Donor
-from spuraudit.fix.scgs.generate import Order, Scene, blend, kept_opacity, paste_back
+from spuraudit.fix.scgs.generate import Order, Scene, blend, kept_opacity, paste_back, seam_of
 
 RED = (250, 0, 0)
 
@@ -39,7 +39,7 @@ def red_disc(size: int = 40, radius: int = 8) -> Donor:
 
 
 def generator(
-    donors: Mapping[str, Donor], label: int = 1, seam: int = 4, ids: Sequence[str] | None = None
+    donors: Mapping[str, Donor], label: int = 1, seam: int | None = 4, ids: Sequence[str] | None = None
 ) -> CompositeGenerator:
     return CompositeGenerator({label: list(ids or donors)}, donors.__getitem__, seam)
 
@@ -65,7 +65,7 @@ def test_kept_pixels_come_back_bit_for_bit_and_the_seam_lies_outside() -> None:
 def test_nothing_kept_leaves_the_drawn_image() -> None:
     asked = scene(np.zeros((32, 48), dtype=bool))
     drawn = noise(5)
-    assert np.array_equal(paste_back(asked, drawn), drawn)
+    assert np.array_equal(paste_back(asked, drawn, seam=4), drawn)
 
 
 def test_blend_is_the_rounded_mean_pixel_by_pixel() -> None:
@@ -89,7 +89,7 @@ def test_impossible_scenes_are_refused() -> None:
     with pytest.raises(DataError, match="keeps the whole image"):
         Scene(order, pixels, np.ones((32, 48), dtype=bool))
     with pytest.raises(DataError, match="the generator gave"):
-        paste_back(Scene(order, pixels, keep), pixels[:-1])
+        paste_back(Scene(order, pixels, keep), pixels[:-1], seam=4)
 
 
 # Composites
@@ -140,6 +140,30 @@ def test_the_sources_own_object_goes_except_where_it_is_kept() -> None:
     assert (drawn.core[10:22, 16:24] == 255).all()
     untouched = generator({"a": red_disc()}).draw(Scene(asked.order, pixels, asked.keep))
     assert ((untouched.pixels[..., 2] > 200) & (untouched.pixels[..., 0] < 40))[:, 28:].any()
+
+
+def test_an_object_that_fits_is_pasted_pixel_for_pixel() -> None:
+    """Resizing, a soft rim or what is left of the source's object would tell new images from old ones."""
+    donor = red_disc(size=48)
+    donor.pixels[donor.core > 0] = noise(4, 48, 48)[donor.core > 0]  # type: ignore[operator]
+    keep = np.zeros((48, 48), dtype=bool)
+    keep[:, :12] = True
+    own = np.zeros((48, 48), dtype=np.uint8)
+    own[20:30, 12:20] = 255  # touches the kept region: its pixels would show through the seam
+    pixels = np.full((48, 48, 3), 90, dtype=np.uint8)
+    pixels[own > 0] = (0, 0, 250)
+    drawn = generator({"donor.png": donor}, seam=None).draw(Scene(Order("source.png", 1, "disc", 0), pixels, keep, own))
+    assert (drawn.facts["scale"], drawn.facts["hidden_share"]) == (1.0, 0.0)
+    assert drawn.core is not None
+    wanted = donor.pixels[donor.core > 0].reshape(-1, 3)  # type: ignore[operator]
+    got = drawn.pixels[drawn.core > 0].reshape(-1, 3)
+    assert sorted(map(tuple, got.tolist())) == sorted(map(tuple, wanted.tolist()))
+    assert (drawn.pixels[drawn.core == 0] == 90).all()
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(32, 1), (160, 3), (224, 4), (448, 8)])
+def test_the_seam_grows_with_the_image(side: int, pixels: int) -> None:
+    assert seam_of((side, 2 * side)) == seam_of((2 * side, side)) == pixels
 
 
 def test_an_object_that_does_not_fit_is_made_smaller() -> None:

@@ -204,7 +204,7 @@ def test_facts_say_how_the_image_was_made(generator: DiffusionGenerator, inpaint
         "steps": 2,
         "guidance": 7.5,
         "strength": 1.0,
-        "seam": 4,
+        "seam": 1,  # of 64 pixels
         "precision": "fp32",
         "device": "cpu",
         "prompt": "a photo of a disc",

@@ -28,6 +28,17 @@ def test_a_map_that_is_high_on_the_left_keeps_the_left() -> None:
     assert (kept.share, kept.warning) == (0.5, None)
 
 
+def test_no_pixel_of_the_object_is_kept_nor_of_its_soft_rim() -> None:
+    heat, core = np.ones((3, 4)), np.zeros((3, 4), dtype=np.float32)
+    core[1] = (0.05, 0.11, 0.5, 1.0)
+    kept = keep_mask(heat, core=core)
+    assert kept.mask[[0, 2]].all()
+    assert kept.mask[1].tolist() == [True, False, False, False]
+    warning = keep_mask(heat, core=np.ones((3, 4))).warning
+    assert warning is not None
+    assert "no pixel outside the object" in warning
+
+
 @pytest.mark.parametrize(
     ("high", "says"),
     [(0, "nothing that misled"), (80, None), (81, "81% of the image is kept"), (100, "nothing is left to draw")],

@@ -1,13 +1,17 @@
 """New images without weights: an object of the true class from another training image, pasted where nothing is kept.
 
 These are composites, not photographs: scale, light and place need not make sense. What they change is what SCGS wants
-changed: which surroundings appear with which class. Where the donor has a core mask, its object alone is pasted. Where
-it has none, the whole donor image replaces what is not kept, and brings its own surroundings along.
+changed: which surroundings appear with which class. Where the donor has a core mask, its object alone is pasted, as
+large as it is in its own photo. Where it has none, the whole donor image replaces what is not kept, and brings its own
+surroundings along.
+
+Every trace of the pasting is a shortcut of its own, for only the new images have it. So objects keep their size where
+they fit (what is resized is smoother than its photo), and seams and rims are a share of the image.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +20,7 @@ from PIL import Image
 from scipy import ndimage, signal
 
 from spuraudit.errors import DataError, UsageError
-from spuraudit.fix.scgs.generate import SEAM, Drawn, blend, kept_opacity, paste_back
+from spuraudit.fix.scgs.generate import Drawn, blend, kept_opacity, paste_back, seam_of
 from spuraudit.perturb.draws import rng_of
 from spuraudit.perturb.exchange import paint_out
 
@@ -27,14 +31,12 @@ if TYPE_CHECKING:
 
     from spuraudit.fix.scgs.generate import Fact, Scene
 
-#: The object's size relative to the image, times a keyed factor of this range.
-_SCALES = (0.75, 1.15)
 #: An object that is hidden by more than this share of it is made smaller, down to _SMALLEST of its own size.
 _HIDDEN_AT_MOST = 0.2
 _SHRINK = 0.85
 _SMALLEST = 0.3
-#: Soft edge inside the object's rim, in pixels.
-_FEATHER = 1
+#: Soft edge inside the object's rim, of the image's smaller side: 1 pixel of 224, none below 112.
+_FEATHER_SHARE = 1 / 224
 _CLEARLY_OBJECT = 0.5
 #: Places whose hidden shares differ by less are as good.
 _AS_GOOD = 0.01
@@ -61,7 +63,7 @@ class _Cutout:
 class _Placed:
     """An object on a canvas of the scene's size.
 
-    hidden: share of it behind the kept region and its soft edge. scale: times its share of its own photo.
+    hidden: share of it behind the kept region and its soft edge. scale: times its share of its own photo, at most 1.
     """
 
     object: _Cutout
@@ -74,19 +76,19 @@ class CompositeGenerator:
     """donors: class -> ids of training images that may lend; load: id -> its pixels and core mask.
 
     Give only images with a core mask where a class has any: a donor without one lends its surroundings too.
-    seam: soft edge around the kept region, in pixels.
+    seam: soft edge around the kept region in pixels, None = 1/56 of the image's smaller side.
     """
 
     donors: Mapping[int, Sequence[str]]
     load: Callable[[str], Donor]
-    seam: int = SEAM
+    seam: int | None = None
 
     def __post_init__(self) -> None:
-        if self.seam < 0:
+        if self.seam is not None and self.seam < 0:
             raise UsageError(f"A seam of {self.seam} pixels is impossible.", "Use 0 or more.")
 
     def draw(self, scene: Scene) -> Drawn:
-        """Paste a keyed donor's object at a keyed scale, side and place where it covers least of the kept region.
+        """Paste a keyed donor's object, mirrored or not, at a keyed place where it covers least of the kept region.
 
         facts: donor, whole_donor (no mask: the whole image was blended in), hidden_share (of the object, behind what is
         kept and its soft edge), scale, flipped. Raises DataError where no other training image of the class can lend.
@@ -95,17 +97,18 @@ class CompositeGenerator:
         rng = rng_of(order.seed, order.source, order.label, "scgs.composite")
         donor, name = self._choose(scene, rng)
         flipped = bool(rng.integers(2))
-        facts: dict[str, Fact] = {"generator": "composite", "seam": self.seam, "donor": name, "flipped": flipped}
+        seam = seam_of(scene.keep.shape) if self.seam is None else self.seam
+        facts: dict[str, Fact] = {"generator": "composite", "seam": seam, "donor": name, "flipped": flipped}
+        bare = _without_object(scene)
         if donor.core is None:
             whole = _covering(donor.pixels, scene.keep.shape)
-            pixels = paste_back(scene, whole[:, ::-1] if flipped else whole, self.seam)
+            pixels = paste_back(bare, whole[:, ::-1] if flipped else whole, seam)
             return Drawn(pixels, None, facts | {"whole_donor": True})
-        kept = kept_opacity(scene.keep, self.seam)
+        kept = kept_opacity(scene.keep, seam)
         placed = _place(_cut_out(donor.pixels, donor.core, flipped), kept, rng)
-        bare = _without_object(scene)
-        pixels = paste_back(scene, blend(bare, placed.object.pixels, placed.object.opacity), self.seam)
+        pixels = paste_back(bare, blend(bare.pixels, placed.object.pixels, placed.object.opacity), seam)
         core = np.rint(255 * placed.object.opacity * (1 - kept)).astype(np.uint8)
-        if scene.core is not None:  # where the heat map lay on the object itself, that part stays
+        if scene.core is not None:  # where the scene keeps some of the object, that part stays
             core = np.maximum(core, np.where(scene.keep, scene.core, 0).astype(np.uint8))
         facts |= {"whole_donor": False, "hidden_share": round(placed.hidden, 4), "scale": round(placed.scale, 4)}
         return Drawn(pixels, core, facts)
@@ -128,13 +131,14 @@ class CompositeGenerator:
         )
 
 
-def _without_object(scene: Scene) -> NDArray[np.uint8]:
-    """The source with its own object painted out, where that is known: else each new image would show two."""
+def _without_object(scene: Scene) -> Scene:
+    """The scene with its own object painted out, where that is known: else each new image would show two."""
     if scene.core is None:
-        return scene.pixels
+        return scene
     pixels = torch.from_numpy(scene.pixels).permute(2, 0, 1).float()
     bare = paint_out(pixels, torch.from_numpy(scene.core).float() / 255)
-    return np.ascontiguousarray(bare.round().byte().permute(1, 2, 0).numpy())
+    painted = np.ascontiguousarray(bare.round().byte().permute(1, 2, 0).numpy())
+    return replace(scene, pixels=np.where(scene.keep[..., None], scene.pixels, painted))
 
 
 def _cut_out(pixels: NDArray[np.uint8], core: NDArray[np.uint8], flipped: bool) -> _Cutout:
@@ -147,8 +151,8 @@ def _cut_out(pixels: NDArray[np.uint8], core: NDArray[np.uint8], flipped: bool) 
 
 
 def _place(cutout: _Cutout, kept: NDArray[np.float64], rng: np.random.Generator) -> _Placed:
-    """The object at a keyed size, smaller where too much of it would be hidden, at a keyed one of its best places."""
-    scale, draw = float(rng.uniform(*_SCALES)), float(rng.random())
+    """The object, smaller where too much of it would be hidden, at a keyed one of its best places."""
+    scale, draw = 1.0, float(rng.random())
     best: _Placed | None = None
     while best is None or (best.hidden > _HIDDEN_AT_MOST and scale >= _SMALLEST):
         resized = _resized(cutout, kept.shape, scale)
@@ -167,15 +171,16 @@ def _resized(cutout: _Cutout, room: tuple[int, ...], scale: float) -> _Cutout:
     size = tuple(max(1, min(side, round(factor * own))) for side, own in ((room[1], width), (room[0], height)))
     pixels = Image.fromarray(np.ascontiguousarray(cutout.pixels)).resize(size, Image.Resampling.BILINEAR)
     soft = Image.fromarray(np.rint(255 * cutout.opacity).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
-    return _Cutout(np.asarray(pixels), _feathered(np.asarray(soft) / 255), cutout.share)
+    return _Cutout(np.asarray(pixels), _feathered(np.asarray(soft) / 255, min(room)), cutout.share)
 
 
-def _feathered(opacity: NDArray[np.float64]) -> NDArray[np.float64]:
+def _feathered(opacity: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     """A soft rim inside the object: outside it, its own surroundings would show."""
+    feather = round(_FEATHER_SHARE * side)
     inside = np.pad(opacity >= _CLEARLY_OBJECT, 1)
     depth = ndimage.distance_transform_edt(inside)[1:-1, 1:-1]
     # an object thinner than the rim would have no solid pixel left
-    rim = max(1.0, min(_FEATHER + 1.0, float(depth.max())))
+    rim = max(1.0, min(feather + 1.0, float(depth.max())))
     feathered: NDArray[np.float64] = np.minimum(np.clip(depth / rim, 0, 1), opacity)
     return feathered
 

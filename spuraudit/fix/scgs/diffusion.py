@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from spuraudit.errors import ModelError, UsageError
-from spuraudit.fix.scgs.generate import SEAM, Drawn, paste_back
+from spuraudit.fix.scgs.generate import Drawn, paste_back, seam_of
 from spuraudit.models.device import resolve_device
 from spuraudit.models.hub import offline, parse_repo, way_out, why_not
 from spuraudit.models.precision import resolve_precision
@@ -56,6 +56,7 @@ _INSTEAD = "give the folder of a pipeline, or use composites, which need no weig
 class DiffusionSettings:
     """prompt: with `{label}` for the class name. size: side in pixels of a square image; others get about its area.
 
+    seam: soft edge around the kept region in pixels, None = 1/56 of the image's smaller side.
     Raises UsageError for values that no pipeline can work with.
     """
 
@@ -64,7 +65,7 @@ class DiffusionSettings:
     steps: int = 50
     guidance: float = 7.5
     strength: float = 1.0
-    seam: int = SEAM
+    seam: int | None = None
 
     def __post_init__(self) -> None:
         if "{label}" not in self.prompt:
@@ -81,7 +82,7 @@ class DiffusionSettings:
             raise UsageError(f"The strength {self.strength} is out of range.", "Use more than 0 and at most 1.")
         if not 0 <= self.guidance < float("inf"):
             raise UsageError(f"The guidance {self.guidance} is out of range.", "Use 0 or more; 7.5 is usual.")
-        if self.seam < 0:
+        if self.seam is not None and self.seam < 0:
             raise UsageError(f"A seam of {self.seam} pixels is impossible.", "Use 0 or more.")
 
 
@@ -112,10 +113,12 @@ class DiffusionGenerator:
                 f"{order.source}: the pipeline's safety checker blackened {_ATTEMPTS} images in a row for {prompt!r}.",
                 "Leave the image out, or use a pipeline without a safety checker.",
             )
-        facts = {**self.facts, "prompt": prompt, "width": image.width, "height": image.height, "attempts": attempt + 1}
         height, width = scene.keep.shape
+        seam = seam_of(scene.keep.shape) if self.settings.seam is None else self.settings.seam
+        made: dict[str, Fact] = {"prompt": prompt, "width": image.width, "height": image.height}
+        made |= {"attempts": attempt + 1, "seam": seam}
         restored = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
-        return Drawn(paste_back(scene, restored, self.settings.seam), None, facts)
+        return Drawn(paste_back(scene, restored, seam), None, {**self.facts, **made})
 
     def _inpaint(self, scene: Scene, prompt: str, key: int) -> tuple[Image.Image, bool]:
         """The pipeline's image at its own size, and whether it was blackened."""
@@ -172,7 +175,6 @@ def load_diffusion(
         "steps": settings.steps,
         "guidance": settings.guidance,
         "strength": settings.strength,
-        "seam": settings.seam,
         "precision": numbers,
         "device": str(place),
     }

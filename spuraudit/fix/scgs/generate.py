@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     Fact = str | int | float | bool | None
 
-#: Width in pixels of the soft edge around the kept region.
-SEAM = 4
+#: Width of the soft edge around the kept region, of the image's smaller side: 4 pixels of 224.
+_SEAM_SHARE = 1 / 56
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,12 @@ class Generator(Protocol):
         ...
 
 
-def kept_opacity(keep: NDArray[np.bool_], seam: int = SEAM) -> NDArray[np.float64]:
+def seam_of(room: tuple[int, ...]) -> int:
+    """Width in pixels of the soft edge around the kept region of an image of this height and width, at least 1."""
+    return max(1, round(_SEAM_SHARE * min(room[:2])))
+
+
+def kept_opacity(keep: NDArray[np.bool_], seam: int) -> NDArray[np.float64]:
     """How much of the source shows: 1 where kept, falling to 0 over `seam` pixels outside: (H, W) in [0, 1].
 
     The soft edge lies outside only: inside, pixels would no longer be the source's.
@@ -101,7 +106,7 @@ def kept_opacity(keep: NDArray[np.bool_], seam: int = SEAM) -> NDArray[np.float6
     return opacity
 
 
-def paste_back(scene: Scene, drawn: NDArray[np.uint8], seam: int = SEAM) -> NDArray[np.uint8]:
+def paste_back(scene: Scene, drawn: NDArray[np.uint8], seam: int) -> NDArray[np.uint8]:
     """The drawn image with the scene's kept pixels put back bit for bit, blended over `seam` pixels around them.
 
     drawn: uint8 in the scene's size. Raises DataError for another size.
