@@ -73,9 +73,8 @@ def without_backgrounds(data: Path, out: Path) -> Path:
     return out
 
 
-def one_seed(data: Path, grey: Path, weights: Path, out: Path, seed: int) -> None:
-    """Everything of one seed."""
-    folder = out / f"seed{seed}"
+def quick(data: Path, grey: Path, weights: Path, folder: Path, seed: int) -> None:
+    """Plain training, what repairs, and the ceiling."""
     fix(weights, data, seed, folder / "erm", ("erm",), *INPUT, *FRESH)
     erm = folder / "erm" / "fixed.safetensors"
     fix(erm, data, seed, folder / "fine", QUICK, *FINE, *OPTIONS)
@@ -83,6 +82,11 @@ def one_seed(data: Path, grey: Path, weights: Path, out: Path, seed: int) -> Non
     fix(swapped, data, seed, folder / "swap-dfr", ("dfr",), *FINE)
     fix(weights, grey, seed, folder / "ceiling", ("erm",), *INPUT, *FRESH)
     fix(weights, data, seed, folder / "jtt", ("jtt",), *INPUT, *FRESH, "--option=upweight=20")
+
+
+def costly(data: Path, folder: Path, seed: int) -> None:
+    """Penalties on gradients."""
+    erm = folder / "erm" / "fixed.safetensors"
     fix(erm, data, seed, folder / "corm-saliency", ("corm",), *FINE, *SALIENCY)
     # What the first call finished is there, and not trained again.
     fix(erm, data, seed, folder / "fine", METHODS, *FINE, *OPTIONS)
@@ -142,8 +146,11 @@ def main() -> None:
     given = parser.parse_args()
     if not given.table:
         grey = without_backgrounds(given.data, given.out / "grey")
-        for seed in given.seeds:
-            one_seed(given.data, grey, given.weights, given.out, seed)
+        folders = {seed: given.out / f"seed{seed}" for seed in given.seeds}
+        for seed, folder in folders.items():
+            quick(given.data, grey, given.weights, folder, seed)
+        for seed, folder in folders.items():
+            costly(given.data, folder, seed)
     table(given.out, given.seeds)
 
 
