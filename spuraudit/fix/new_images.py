@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from spuraudit.data.geometry import geometry_for
 from spuraudit.errors import FixError, NotEvaluatedError
 from spuraudit.explain.grad_cam import grad_cam
 from spuraudit.fix.generated_rows import with_edge
 from spuraudit.fix.scgs.composite import CompositeGenerator, Donor
-from spuraudit.fix.scgs.generate import Order, Scene
+from spuraudit.fix.scgs.generate import Order, Scene, seam_of
 from spuraudit.fix.scgs.masks import ALMOST_ALL, keep_mask
 from spuraudit.fix.scgs.sampling import sample_errors
 from spuraudit.models.feature_grid import feature_grid
@@ -94,12 +95,23 @@ def kept_of(errors: EarlyErrors, rows: Sequence[ImageRow], threshold: float) -> 
         pixels = torch.stack([sample.pixels for sample in samples])
         wrong = _wrong_outputs(model.logits(pixels), [mapping.outputs[row.label] for row in part])
         maps = grad_cam(model, grid, pixels, wrong, method="gradcam++").numpy()
-        cores = [None if sample.core is None else sample.core.cpu().numpy() for sample in samples]
         found += [
-            ErrorSource(row, keep_mask(heat, threshold, core), output)
-            for row, heat, core, output in zip(part, maps, cores, wrong, strict=True)
+            ErrorSource(sample.row, keep_mask(heat, threshold, own_object(sample)), output)
+            for sample, heat, output in zip(samples, maps, wrong, strict=True)
         ]
     return found
+
+
+def own_object(sample: Sample) -> NDArray[np.float32] | None:
+    """A source's object with the rim around it, (H, W) in [0, 1]; None where it has no core mask.
+
+    Masks end a pixel or two inside the object: without the rim, its outline would be kept, and mirrored into its place.
+    """
+    if sample.core is None:
+        return None
+    core = sample.core.cpu().numpy()
+    grown: NDArray[np.float32] = ndimage.maximum_filter(core, size=2 * seam_of(core.shape) + 1)
+    return grown
 
 
 def _wrong_outputs(logits: Tensor, own: Sequence[tuple[int, ...]]) -> list[int]:
@@ -162,8 +174,9 @@ class Maker:
     def _draw(self, order: Order) -> tuple[Scene, Drawn]:
         source = self.sources[order.source]
         (sample,) = self.job.samples([source.row])
-        own = None if sample.core is None else np.rint(255 * sample.core.cpu().numpy()).astype(np.uint8)
-        scene = Scene(order, _bytes_of(sample), source.kept.mask, own)
+        own = own_object(sample)
+        core = None if own is None else np.rint(255 * own).astype(np.uint8)
+        scene = Scene(order, _bytes_of(sample), source.kept.mask, core)
         drawn = self.generator.draw(scene)
         geometry = geometry_for(self.job.dataset, self.job.model.record.preprocess.geometry)
         # A mask of what is hidden altogether marks nothing.

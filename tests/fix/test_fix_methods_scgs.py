@@ -234,7 +234,9 @@ def test_the_object_of_a_source_is_not_kept(minority: Dataset, tmp_path: Path) -
     for source, sample in zip(kept, made.samples(errors.rows), strict=True):
         assert sample.core is not None
         assert source.kept.mask.any()
-        assert not source.kept.mask[sample.core.numpy() > 0.5].any()
+        rows, columns = np.nonzero(sample.core.numpy() > 0.5)
+        around = source.kept.mask[rows.min() - 1 : rows.max() + 2, columns.min() - 1 : columns.max() + 2]
+        assert not around.any()  # a mask may end a pixel inside the object
 
 
 def test_a_second_call_takes_the_images_that_are_there(
