@@ -50,7 +50,7 @@ FromMasks = Annotated[
     bool,
     typer.Option(
         "--from-masks",
-        help="Answer by the share of each map on the core mask instead of asking; the record says so.",
+        help="Answer by how much of each map's highlight lies on the core mask instead of asking; the record says so.",
         rich_help_panel=_ANSWERS,
     ),
 ]

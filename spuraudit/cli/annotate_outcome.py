@@ -27,8 +27,10 @@ class DerivedAnswers(NamedTuple):
 
 
 def derived_answers(made: Explained, yes: float | None, no: float | None) -> DerivedAnswers:
-    """Answers by the share of each map on the core. Raises UsageError for thresholds in disorder, DataError without
-    any core mask."""
+    """Answers by the share of each map's highlight on the core.
+
+    Raises UsageError for thresholds in disorder, DataError without any core mask.
+    """
     from spuraudit.errors import DataError
     from spuraudit.record.relevance import NO_UP_TO, YES_FROM, derive
 

@@ -14,6 +14,7 @@ import toys
 from fix import halves
 from fix.loss_networks import smooth, uniform
 from fix.steps import SIDE, assert_learns, batch_of, explained, learner_of, step
+from oracles import crayon_answers as answers_oracle
 from oracles import fix_methods as oracle
 from torch import Tensor, nn
 
@@ -44,6 +45,7 @@ from spuraudit.record.annotation_tables import (
 )
 from spuraudit.record.annotations import write_folder
 from spuraudit.record.base import Part
+from spuraudit.record.relevance import derive
 from spuraudit.runs.annotating import Asked, explain
 
 ANSWERS = ("yes", "no", None, "no", "yes", "no")
@@ -105,7 +107,7 @@ def test_weights_are_those_of_the_paper_beside_a_mean(tmp_path: Path) -> None:
 def test_options_of_the_code_can_be_overridden() -> None:
     code = CrayonOptions.model_validate({"compat": "crayon-code", "beta": 7})
     assert (code.alpha, code.beta, code.top) == (1e7, 7, 20)
-    assert (CrayonOptions().alpha, CrayonOptions().beta) == (100, 50)
+    assert (CrayonOptions().alpha, CrayonOptions().beta) == (10, 1)
 
 
 def delivered(half: str) -> nn.Module:
@@ -114,7 +116,11 @@ def delivered(half: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("half", ["left", "right"])
-@pytest.mark.parametrize("method", [ATTENTION, BOTH])
+@pytest.mark.parametrize(
+    "method",
+    [CrayonAttention(AttentionOptions(alpha=100, beta=50)), Crayon(CrayonOptions(alpha=100, beta=50))],
+    ids=["attention", "both"],
+)
 def test_a_model_learns_to_look_at_the_core(tmp_path: Path, method: Any, half: str) -> None:
     """Its maps lie on the other half, which masks call wrong; where they lie on the core they stay there."""
     wrong = {"left": "right", "right": "left"}[half]
@@ -405,6 +411,34 @@ def at_64(job: Job) -> Part:
     return preprocess.model_copy(
         update={"geometry": preprocess.geometry.model_copy(update={"height": 64, "width": 64})}
     )
+
+
+def test_answers_of_masks_equal_literal_ones() -> None:
+    maps = uniform(60, 4, 5, seed=6).numpy() ** 2
+    maps[0] = 0
+    cores = (uniform(60, 4, 5, seed=7) > uniform(60, 1, 1, seed=8)).double().numpy()
+    cores[:, 1, 1] = 0.5
+    found = derive(maps, cores)
+    assert found == [answers_oracle.answer(heat, core) for heat, core in zip(maps, cores, strict=True)]
+    assert all(found.count(one) >= 5 for one in ("yes", "no", "maybe"))
+
+
+@pytest.mark.parametrize(("around", "answer"), [(0.0, "yes"), (0.33, "yes"), (0.49, "yes"), (0.5, "no"), (1.0, "no")])
+def test_a_small_object_can_be_what_a_map_highlights(around: float, answer: str) -> None:
+    """It covers a sixteenth of the image; the energy of all cells would say no from 0.16 on."""
+    core = torch.zeros(1, 4, 4)
+    core[0, 1, 2] = 1
+    maps = torch.full((1, 4, 4), around).where(core == 0, torch.ones(()))
+    assert derive(maps.numpy(), core.numpy()) == [answer]
+    assert derive(maps.numpy(), 1 - core.numpy()) == ["no" if answer == "yes" else "yes"]
+
+
+def test_answers_follow_the_highlight_of_the_delivered_model(tmp_path: Path) -> None:
+    """Its maps are 1 off the object and 0.475 on it: a third of the energy, but no highlight."""
+    job = halves.job(tmp_path, halves.draw(tmp_path / "data", "right", "core"), halves.Halves(4.0, 1.9))
+    found = find_answers(job, grid_of(job.model))
+    assert (found.yes, found.no) == (0, 32)
+    assert "by how much of what a map highlights (cells from 0.5 of its largest value on)" in found.notes[0]
 
 
 def test_maps_that_say_neither(tmp_path: Path) -> None:

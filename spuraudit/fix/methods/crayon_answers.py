@@ -22,7 +22,7 @@ from spuraudit.fix.methods.grids import lacks_grid
 from spuraudit.models.class_map import ClassMap, class_map
 from spuraudit.models.feature_grid import with_gradients
 from spuraudit.record.annotations import Annotations, read_annotations, read_maps
-from spuraudit.record.relevance import NO_UP_TO, YES_FROM, derive
+from spuraudit.record.relevance import HIGHLIGHTED, NO_UP_TO, YES_FROM, derive
 from spuraudit.runs.batching import Batches
 from spuraudit.runs.progress import stage
 
@@ -176,8 +176,9 @@ def _from_masks(job: Job, grid: FeatureGrid) -> Answered:
     answers = derive(original.maps.numpy(), original.cores.numpy())
     places = [place for place, answer in enumerate(answers) if answer in ("yes", "no")]
     note = (
-        f"Nobody answered: derived from masks, by the share of a map's energy on the object (from {YES_FROM:g} on yes, "
-        f"up to {NO_UP_TO:g} no), for {len(rows)} images with a core mask."
+        f"Nobody answered: derived from masks, by how much of what a map highlights (cells from {HIGHLIGHTED:g} of "
+        f"its largest value on) lies on the object (from {YES_FROM:g} on yes, up to {NO_UP_TO:g} no), for {len(rows)} "
+        "images with a core mask."
     )
     relevant = torch.tensor([answers[place] == "yes" for place in places], dtype=torch.bool)
     return Answered(tuple(rows[place].id for place in places), original.maps[places], relevant, (note,))
