@@ -102,6 +102,13 @@ def value(fix_folder: Path, arm: str, metric: str) -> float | None:
     return plain[0] if plain else None
 
 
+def stopped(fix_folder: Path) -> bool:
+    """Whether the training of this method ended with an error, such as a collapse; why is in trials.json."""
+    file = fix_folder.parent / "trials.json"
+    trials = json.loads(file.read_bytes())["trials"] if file.is_file() else []
+    return any(one["method"] == fix_folder.name and one["status"] == "failed" for one in trials)
+
+
 def rows(out: Path, seeds: list[int]) -> dict[str, list[tuple[Path, str]]]:
     """Name of a row -> the arm of each seed."""
     single = {"ERM": ("erm", "fixed"), "control": ("fine/swap", "control")}
@@ -123,7 +130,10 @@ def table(out: Path, seeds: list[int]) -> None:
     for name, arms in rows(out, seeds).items():
         worst = [value(*arm, "worst_group_accuracy") for arm in arms]
         known = [one for one in worst if one is not None]
-        cells = " | ".join("-" if one is None else f"{one:.3f}" for one in worst)
+        cells = " | ".join(
+            f"{one:.3f}" if one is not None else "stopped" if stopped(arm[0]) else "-"
+            for one, arm in zip(worst, arms, strict=True)
+        )
         if len(known) < len(seeds):
             print(f"| {name} | {cells} | - | - | - | - |")
             continue
