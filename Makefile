@@ -35,7 +35,7 @@ lint: $(VENV)/.installed-dev
 
 # One thread per worker: the networks of the tests are small, and workers that share cores wait for each other.
 test: lint
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations 30 --durations-min 5
 
 # What changes while you work: no browser, nothing slow.
 fast: $(VENV)/.installed-dev

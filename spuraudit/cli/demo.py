@@ -23,6 +23,7 @@ def demo(
 
     import torch
 
+    from spuraudit.cli.gating import Asked
     from spuraudit.cli.outcome import conclude, describe_model
     from spuraudit.cli.progress import progress_for
     from spuraudit.runs.demo import SETTINGS, make_digits, train_cnn
@@ -48,4 +49,4 @@ def demo(
     )
     run = output / f"run-{scan.plan.sha256[:8]}"
     record = execute(scan, run, argv=sys.argv[1:], progress=progress)
-    conclude(record, run, [], [], quiet=quiet)
+    conclude(record, run, Asked([]), [], quiet=quiet)

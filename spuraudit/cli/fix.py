@@ -209,7 +209,7 @@ def fix(
         typer.echo(explained(explain))
         raise typer.Exit
     from spuraudit.cli.fix_outcome import conclude, conclude_several
-    from spuraudit.cli.gate import collect_rules
+    from spuraudit.cli.gating import before_a_scan
     from spuraudit.cli.progress import progress_for
     from spuraudit.fix.catalogue import make_method
     from spuraudit.fix.execute import carry_out
@@ -220,7 +220,7 @@ def fix(
     from spuraudit.runs.prepare import Machine
 
     file = configuration(config)
-    rules = collect_rules(rule or [], config, None)
+    gates = before_a_scan(rule or [], config)
     names = method_names(method)
     chosen_options = method_options(names, option or [])
     refuse_unread(names, {"from_run": from_run, "annotations": annotations})
@@ -282,11 +282,11 @@ def fix(
     if len(names) > 1:
         folder = run or _default_folder(prepare(make_method("erm")), "methods")
         tried = try_methods(prepare, names, chosen_options, folder, progress, budget=budget, argv=sys.argv[1:])
-        raise typer.Exit(conclude_several(tried, folder, output, rules, quiet=quiet))
+        raise typer.Exit(conclude_several(tried, folder, output, gates, quiet=quiet))
     prepared = prepare(make_method(names[0], chosen_options[names[0]]))
     folder = run or _default_folder(prepared, prepared.method.name)
     record = carry_out(prepared, folder, argv=sys.argv[1:])
-    raise typer.Exit(conclude(record, folder, output, rules, quiet=quiet))
+    raise typer.Exit(conclude(record, folder, output, gates, quiet=quiet))
 
 
 def _refuse_overwriting(model: str, kwargs: Mapping[str, object], output: Path | None) -> None:

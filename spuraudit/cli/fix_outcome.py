@@ -9,13 +9,12 @@ from spuraudit.cli.stdout import printing
 from spuraudit.errors import EXIT_PASS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
+    from spuraudit.cli.gating import Asked
     from spuraudit.record.comparison import Interval
     from spuraudit.record.fix import FixRecord
     from spuraudit.record.fix_trials import FixTrials
-    from spuraudit.record.verdict import Rule
 
 _SHOWN = (
     "clean_accuracy",
@@ -27,10 +26,10 @@ _SHOWN = (
 )
 
 
-def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequence[Rule], *, quiet: bool) -> int:
+def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked, *, quiet: bool) -> int:
     """Write the checkpoint and the page, judge the fixed model, print; returns the exit code."""
     from spuraudit.cli.gate import EXIT_CODES, print_verdict
-    from spuraudit.gates import judge
+    from spuraudit.cli.gating import judge_run
     from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
     from spuraudit.report.views.fix_headline import statement
 
@@ -41,8 +40,9 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, rules: Sequen
     if folder.parent.name == "runs":
         point_last(folder)
     code, verdict = EXIT_PASS, None
-    if rules:
-        verdict = judge(read_record(folder / record.arms.fixed.run), rules)
+    if gates.rules:
+        run = folder / record.arms.fixed.run
+        verdict = judge_run(run, read_record(run), gates)
         write_bytes(folder / "verdict.json", to_json(verdict))
         code = EXIT_CODES[verdict.outcome]
     with printing():
@@ -69,16 +69,14 @@ def write_pages(folder: Path) -> Path:
     return report
 
 
-def conclude_several(
-    trials: FixTrials, folder: Path, output: Path | None, rules: Sequence[Rule], *, quiet: bool
-) -> int:
+def conclude_several(trials: FixTrials, folder: Path, output: Path | None, gates: Asked, *, quiet: bool) -> int:
     """The page of each fix, the recommended checkpoint, and a table of all methods; returns the exit code.
 
     The gates judge the recommended model. Without one nothing is written to `output`, and the code is 2.
     """
     from spuraudit.cli.gate import EXIT_CODES, print_verdict
+    from spuraudit.cli.gating import judge_run
     from spuraudit.errors import EXIT_NOT_EVALUATED
-    from spuraudit.gates import judge
     from spuraudit.record.fix import read_fix
     from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
 
@@ -93,11 +91,12 @@ def conclude_several(
         arms = read_fix(best).arms
         if output is not None:
             write_bytes(output, _as(best / arms.fixed.checkpoint, output.suffix.lower()))
-        if rules:
-            verdict = judge(read_record(best / arms.fixed.run), rules)
+        if gates.rules:
+            run = best / arms.fixed.run
+            verdict = judge_run(run, read_record(run), gates)
             write_bytes(best / "verdict.json", to_json(verdict))
             code = EXIT_CODES[verdict.outcome]
-    elif output is not None or rules:
+    elif output is not None or gates.rules:
         code = EXIT_NOT_EVALUATED
     with printing():
         print_trials(trials)

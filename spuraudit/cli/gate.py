@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spuraudit.cli import gate_outputs
 from spuraudit.cli.stdout import printing
 from spuraudit.errors import EXIT_GATE_FAILED, EXIT_NOT_EVALUATED, EXIT_PASS, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from spuraudit.record.verdict import GateResult, Outcome, Rule, Verdict
+    from spuraudit.cli.gating import Asked
+    from spuraudit.record.verdict import Outcome, Verdict
 
 EXIT_CODES: dict[Outcome, int] = {"pass": EXIT_PASS, "fail": EXIT_GATE_FAILED, "not evaluated": EXIT_NOT_EVALUATED}
-_HEADLINES: dict[Outcome, str] = {"pass": "PASSED", "fail": "FAILED", "not evaluated": "NOT EVALUATED"}
-_STYLES: dict[Outcome, str] = {"pass": "green", "fail": "bold red", "not evaluated": "bold yellow"}
+_STYLES = {"pass": "green", "fail": "bold red", "not evaluated": "bold yellow", "warn": "yellow"}
 _PIPE_WIDTH = 120  # rich assumes 80 columns where there is no terminal, and CI logs are wider
 
 
@@ -32,78 +34,127 @@ def gate(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Default: .spuraudit.yaml, upwards to the repository root."),
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Default: .spuraudit.yaml, upwards to the repository root; else a pyproject.toml with "
+            "[tool.spuraudit].",
+        ),
     ] = None,
     min_n: Annotated[
         int | None,
         typer.Option("--min-n", min=1, help="Fewest images a number may rest on, for every gate. Default: 50."),
     ] = None,
+    baseline: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--baseline",
+            metavar="PATH",
+            help="A run folder to measure drops from, or a file of accepted findings. Once for each; in place of the "
+            "config's.",
+        ),
+    ] = None,
+    write_baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-baseline",
+            metavar="FILE",
+            help="Accept what fails now; --baseline FILE then fails on new failures only. An older FILE is rewritten.",
+        ),
+    ] = None,
+    strict_baseline: Annotated[
+        bool, typer.Option("--strict-baseline", help="Fail where an accepted finding holds now, or is not measured.")
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", metavar="FILE", help="The run must be of this file (sha256). Default: the config's, if a file."
+        ),
+    ] = None,
+    junit: gate_outputs.Junit = None,
+    sarif: gate_outputs.Sarif = None,
+    markdown: gate_outputs.Markdown = None,
+    exit_zero: Annotated[
+        bool, typer.Option("--exit-zero", help="Exit with 0 where a gate failed; never where one was not evaluated.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the last line.")] = False,
 ) -> None:
-    """Judge a run against limits and write RUN/verdict.json.
+    """Judge a run against limits and write RUN/verdict.json; an older verdict is removed first.
 
     Exit codes: 0 every gate passed, 1 a gate failed, 2 a gate could not be evaluated.
 
     Example: spuraudit gate runs/last --rule 'ci_low(rcs) >= 0.2'
     """
-    from spuraudit.gates import judge
+    from spuraudit.cli.gating import add_baselines, collect_gates, judge_run, write_findings
     from spuraudit.record.folder import read_record, resolve_run, to_json, write_bytes
 
-    rules = collect_rules(rule or [], config, min_n)
-    if not rules:
+    file = resolve_run(run) / "verdict.json"
+    if (file.parent / "scan.json").is_file():
+        file.unlink(missing_ok=True)  # where this call ends with an error, nobody may take the last verdict for its own
+    asked = collect_gates(rule or [], config, min_n)
+    if not asked.rules:
         raise UsageError(
-            "There are no gates to judge: no --rule, and none under `gates:` in a .spuraudit.yaml here or above.",
+            "There are no gates to judge: no --rule, and none in a .spuraudit.yaml or [tool.spuraudit] here or above.",
             "Write one: --rule 'rcs >= 0.2', or in the file: - {id: rcs-floor, metric: rcs, min: 0.2, bound: ci_low}",
         )
-    verdict = judge(read_record(run), rules)
-    file = resolve_run(run) / "verdict.json"
+    asked = add_baselines(asked, baseline or [])
+    if model is not None:
+        asked = replace(asked, model_file=model, model_optional=False)
+    record = read_record(run)
+    if write_baseline is not None:
+        _refuse_beside_writing(baseline or [], asked, strict_baseline)
+        write_findings(run, record, asked, write_baseline)
+        asked = replace(asked, accepted=write_baseline)
+    verdict = judge_run(run, record, asked, strict=strict_baseline)
     write_bytes(file, to_json(verdict))
+    gate_outputs.write_outputs(verdict, record, junit=junit, sarif=sarif, markdown=markdown)
     with printing():
         if not quiet:
             print_verdict(verdict)
-    print(f"{headline(verdict)} {file}", file=sys.stderr)
-    raise typer.Exit(EXIT_CODES[verdict.outcome])
+    spared = exit_zero and verdict.outcome == "fail"
+    print(f"{headline(verdict)} {file}{' (exit code 0: --exit-zero)' if spared else ''}", file=sys.stderr)
+    raise typer.Exit(EXIT_PASS if spared else EXIT_CODES[verdict.outcome])
 
 
-def collect_rules(texts: list[str], config: Path | None, min_n: int | None) -> list[Rule]:
-    """The config's gates, then those of the command line; a rule given twice counts once. May be empty.
-
-    Raises ConfigError for what cannot be understood.
-    """
-    from spuraudit.gates import check_rules, find_config, load_config, parse_rule
-
-    file = config or find_config(Path.cwd())
-    rules = [*(load_config(file).gates if file else ()), *map(parse_rule, texts)]
-    if min_n is not None:
-        rules = [one.model_copy(update={"min_n": min_n}) for one in rules]
-    rules = [one for place, one in enumerate(rules) if one not in rules[:place]]
-    check_rules(rules)
-    return rules
+def _refuse_beside_writing(given: list[Path], asked: Asked, strict: bool) -> None:
+    """Raises UsageError for what has no effect while a baseline is written."""
+    if asked.accepted in given:
+        raise UsageError(
+            f"--baseline {asked.accepted} has no effect beside --write-baseline, which accepts all that fails now.",
+            "Leave one of them out.",
+        )
+    if strict:
+        raise UsageError("--strict-baseline has no effect beside --write-baseline.", "Leave one of them out.")
 
 
 def headline(verdict: Verdict) -> str:
     """`FAILED: 1 of 3 gates failed.`"""
-    total = len(verdict.gates)
-    failed, unknown = (sum(one.outcome == outcome for one in verdict.gates) for outcome in ("fail", "not evaluated"))
-    parts = [f"{failed} of {total} gates failed"] if failed else []
-    if unknown:
-        parts.append(f"{unknown} of {total} gates could not be evaluated")
-    said = ", ".join(parts) or f"{total} of {total} gates hold"
-    return (
-        f"{_HEADLINES[verdict.outcome]}: {said.replace('1 of 1 gates', 'the gate').replace('gate hold', 'gate holds')}."
-    )
+    from spuraudit.gates.outputs import facts
+
+    return facts.headline(verdict)
 
 
 def print_verdict(verdict: Verdict) -> None:
-    """The table of gates on stdout, and a sentence for each gate that did not pass or is in doubt."""
+    """The table of gates on stdout, and a sentence for whatever else is to be known.
+
+    That is: each gate that did not pass or is in doubt, each ignore, the accepted findings, and the notes.
+    """
     from rich.console import Console
     from rich.text import Text
 
+    from spuraudit.gates import baseline, ignores
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(_table(verdict))
-    for result in verdict.gates:
-        if result.outcome != "pass" or "inconclusive" in result.text:
-            console.print(Text(f"{result.rule.id}: {result.text}"), soft_wrap=True)
+    lines = [
+        f"{one.rule.id}: {one.text}"
+        for one in verdict.gates
+        if one.outcome != "pass" or one.failed or one.ignored or one.known or "inconclusive" in one.text
+    ]
+    lines += [ignores.describe(one) for one in verdict.ignores]
+    lines += [*baseline.describe(verdict.accepted), *verdict.notes]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
 
 
 def _table(verdict: Verdict) -> Table:
@@ -111,24 +162,13 @@ def _table(verdict: Verdict) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from spuraudit.gates.outputs import facts
+
     table = Table(box=SIMPLE, pad_edge=False)
     for title in ("Outcome", "Gate", "Value", "95 % interval", "Limit", "n"):
         table.add_column(title, justify="left" if title in ("Outcome", "Gate") else "right", no_wrap=title != "Gate")
     for result in verdict.gates:
-        cells = [Text(cell) for cell in (result.rule.id, *_numbers(result))]
-        table.add_row(Text(result.outcome, style=_STYLES[result.outcome]), *cells)
+        said = facts.standing(result)
+        numbers = facts.value(result), facts.interval(result), facts.limit(result), facts.count(result)
+        table.add_row(Text(said, style=_STYLES[said]), *(Text(cell) for cell in (result.rule.id, *numbers)))
     return table
-
-
-def _numbers(result: GateResult) -> tuple[str, str, str, str]:
-    from spuraudit.gates import words
-    from spuraudit.record.units import unit_of
-
-    unit = unit_of(result.rule.metric)
-    bound = "" if result.rule.bound == "point" else f"{result.rule.bound} "
-    return (
-        "-" if result.value is None else words.show(result.value, unit),
-        "-" if result.ci is None else words.show_interval(result.ci, unit),
-        f"{bound}{result.rule.op} {words.show_limit(result.rule.limit, unit)}",
-        "-" if result.n is None else f"{result.n:,}",
-    )

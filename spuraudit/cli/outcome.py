@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spuraudit.cli.stdout import printing
-from spuraudit.errors import EXIT_PASS
+from spuraudit.errors import EXIT_PASS, SpurauditError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from spuraudit.cli.gating import Asked
     from spuraudit.record.scan import Finding, Measurement, ModelRecord, ScanRecord
-    from spuraudit.record.verdict import Rule
 
 _KEY_METRICS = (
     ("clean_accuracy", "Clean accuracy"),
@@ -78,7 +78,7 @@ def _large(number: int) -> str:
 def conclude(
     record: ScanRecord,
     run: Path,
-    rules: Sequence[Rule],
+    gates: Asked,
     files: Sequence[Path],
     *,
     quiet: bool,
@@ -86,14 +86,18 @@ def conclude(
 ) -> int:
     """Judge, render, print; returns the exit code. The last line on stderr is the verdict and where the report is."""
     from spuraudit.cli.gate import EXIT_CODES, headline, print_verdict
-    from spuraudit.gates import judge
+    from spuraudit.cli.gating import judge_run
     from spuraudit.record.folder import point_last, to_json, write_bytes
     from spuraudit.report.output import write
 
     code, verdict = EXIT_PASS, None
     (run / "verdict.json").unlink(missing_ok=True)
-    if rules:
-        verdict = judge(record, rules)
+    if gates.rules:
+        try:
+            verdict = judge_run(run, record, gates)
+        except SpurauditError:  # of a baseline that this run cannot be compared with: the numbers stand all the same
+            write(run, run / "report.html", against=against)
+            raise
         code = EXIT_CODES[verdict.outcome]
         write_bytes(run / "verdict.json", to_json(verdict))
     report = write(run, run / "report.html", against=against)

@@ -88,12 +88,12 @@ def scan(
 
     The same command again resumes an interrupted scan. Results go to a run folder under runs/; runs/last leads to it.
     """
-    from spuraudit.cli.gate import collect_rules
+    from spuraudit.cli.gating import before_a_scan
     from spuraudit.cli.outcome import conclude
     from spuraudit.cli.progress import progress_for
 
     file = configuration(config)
-    rules = collect_rules(rule or [], config, None)
+    gates = before_a_scan(rule or [], config)
     given = {
         "split": split,
         "limit": limit,
@@ -159,7 +159,7 @@ def scan(
     refuse_idle(given, prepared.audits)
     run = folder or _default_folder(prepared)
     record = execute(prepared, run, argv=sys.argv[1:], progress=progress)
-    raise typer.Exit(conclude(record, run, rules, files, quiet=quiet, against=others))
+    raise typer.Exit(conclude(record, run, gates, files, quiet=quiet, against=others))
 
 
 def _default_folder(scan: Scan) -> Path:

@@ -1,4 +1,4 @@
-"""`spuraudit schema`: JSON Schema of the files in a run folder, or a check of one of them."""
+"""`spuraudit schema`: JSON Schema of the files in a run folder and of the config, or a check of one of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _RECORDS = "Give a scan.json, verdict.json or fix.json."
+_CONFIG = "config"
 
 
 def schema(
@@ -22,26 +23,49 @@ def schema(
         str | None,
         typer.Argument(
             metavar="NAME",
-            help="scan, verdict, fix, fix-trials, comparison, annotate. Default: scan; with --check as the file says.",
+            help="scan, verdict, accepted, fix, fix-trials, comparison, annotate, config. Default: scan; with --check "
+            "as the file says.",
         ),
     ] = None,
     check: Annotated[
         Path | None, typer.Option("--check", metavar="FILE", help="Validate this file instead of printing the schema.")
     ] = None,
 ) -> None:
-    """Print the JSON Schema (draft 2020-12) of a record (scan.json, verdict.json, fix.json, ...), or validate one.
+    """Print the JSON Schema (draft 2020-12) of a record (scan.json, verdict.json, ...) or the config, or validate one.
 
     Example: spuraudit schema --check runs/last/scan.json
     """
-    from spuraudit.record.schema import SCHEMAS, json_schema
+    from spuraudit.record.schema import SCHEMAS
 
-    if name is not None and name not in SCHEMAS:
-        known = f"Known are {', '.join(SCHEMAS)}."
-        raise UsageError(f"There is no schema {name!r}.", f"{did_you_mean(name, SCHEMAS)} {known}".strip())
+    names = (*SCHEMAS, _CONFIG)
+    if name is not None and name not in names:
+        known = f"Known are {', '.join(names)}."
+        raise UsageError(f"There is no schema {name!r}.", f"{did_you_mean(name, names)} {known}".strip())
     if check is None:
-        typer.echo(json.dumps(json_schema(name or "scan"), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_schema(name or "scan"), indent=2, ensure_ascii=False))
         return
-    typer.echo(f"{check}: valid {check_file(check, name)}")
+    is_config = name == _CONFIG or (name is None and check.suffix in (".yaml", ".yml", ".toml"))
+    typer.echo(f"{check}: valid {check_config(check) if is_config else check_file(check, name)}")
+
+
+def check_config(file: Path) -> str:
+    """Validate a config file and its gates. Raises ConfigError that names the line.
+
+    Returns what it is, such as `config (3 gates, 1 ignore)`.
+    """
+    from spuraudit.gates import check_rules, load_config
+
+    config = load_config(file)
+    check_rules(config.gates)
+    counts = [(len(config.gates), "gate"), (len(config.ignores), "ignore")]
+    return f"config ({', '.join(f'{count} {what}' if count == 1 else f'{count} {what}s' for count, what in counts)})"
+
+
+def _schema(name: str) -> dict[str, Any]:
+    from spuraudit.gates.config_file import config_schema
+    from spuraudit.record.schema import json_schema
+
+    return config_schema() if name == _CONFIG else json_schema(name)
 
 
 def check_file(file: Path, name: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spuraudit.gates.config import Config, find_config, load_config
-from spuraudit.gates.judge import check_rules, judge
+from spuraudit.gates.judge import accept, check_rules, judge
 from spuraudit.gates.rules import format_rule, parse_rule
 
-__all__ = ["Config", "check_rules", "find_config", "format_rule", "judge", "load_config", "parse_rule"]
+__all__ = ["Config", "accept", "check_rules", "find_config", "format_rule", "judge", "load_config", "parse_rule"]

@@ -1,4 +1,4 @@
-"""`.spuraudit.yaml`: where it is, and what it says. The gates are judged here; the other keys are for the scan.
+"""`.spuraudit.yaml` or `[tool.spuraudit]`: where it is, and what it says. Keys beside gates are for the scan.
 
 version: 1
 model: models/resnet50.pt          # a file (relative to this one) or timm:NAME
@@ -11,6 +11,11 @@ gates:
   - {id: rcs-floor, metric: rcs, min: 0.2, bound: ci_low}
   - {metric: feature_drop, class: "*", feature: "*", max: 0.1, min_n: 30}
   - clean_accuracy[group=*] >= 0.8
+  - {metric: core_accuracy, class: "*", min: 0.6, allow_fraction: 0.05, severity: warn}
+  - {id: no-regression, metric: core_accuracy, max_drop: 0.02, bound: ci_low}
+ignores:
+  - {gate: rcs-floor, sigma: 0.5, reason: "TEAM-17: new training data", expires: 2027-01-31}
+baseline: runs/released            # a run (for max_drop), a file of accepted findings, or a list of both
 """
 
 from __future__ import annotations
@@ -20,29 +25,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
 from spuraudit.errors import ConfigError
+from spuraudit.gates import pyproject
+from spuraudit.gates.config_file import ConfigFile
 from spuraudit.gates.rules import (
-    MIN_N,
     SCOPE_KEYS,
     WILDCARD,
+    allowance_problem,
     as_sentence,
     bound_problem,
+    drop_problem,
     format_rule,
     limit_problem,
     parse_rule,
     scope_value,
 )
-from spuraudit.record.verdict import Rule
-from spuraudit.record.yaml_lines import YamlDocument, load, parse
+from spuraudit.record.verdict import Ignore, Rule
+from spuraudit.record.yaml_lines import load, parse
 
 if TYPE_CHECKING:
+    from spuraudit.gates.config_file import GateEntry, IgnoreEntry, ScopeKeys
+    from spuraudit.gates.rules import Of
     from spuraudit.record.scan import Scope
+    from spuraudit.record.yaml_lines import YamlDocument
 
 FILE_NAME = ".spuraudit.yaml"
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SPEC_PREFIX = re.compile(r"[a-z_]{2,}:")  # timm:, open_clip:, zoo:; a drive letter has one character
+_SPEC_PREFIX = re.compile(r"[a-z_-]{2,}:")  # timm:, open_clip:, hf-hub:; a drive letter has one character
+_FOLDER_SPEC = "local-dir:"
 
 
 @dataclass(frozen=True)
@@ -57,26 +67,45 @@ class Config:
     locations: dict[str, Path] = field(default_factory=dict)
     audits: dict[str, dict[str, Any]] | None = None
     seed: int | None = None
+    ignores: tuple[Ignore, ...] = ()
+    baseline: tuple[Path, ...] = ()
 
 
 def find_config(start: Path) -> Path | None:
     """The nearest `.spuraudit.yaml` from `start` up to the root of its git repository.
 
-    Outside a repository only `start` itself is searched: gates must not come from a stray file far above.
+    Where there is none, the nearest pyproject.toml with a `[tool.spuraudit]`. Outside a repository only `start` itself
+    is searched: gates must not come from a stray file far above. Raises ConfigError for a pyproject.toml that may have
+    such a table and cannot be read.
     """
     start = start.resolve()
     upwards = [start, *start.parents]
-    root = next((folder for folder in upwards if (folder / ".git").exists()), start)
-    for folder in upwards[: upwards.index(root) + 1]:
+    folders = upwards[: upwards.index(_repository(start) or start) + 1]
+    for folder in folders:
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
-    return None
+    projects = (folder / pyproject.FILE_NAME for folder in folders)
+    return next((file for file in projects if file.is_file() and pyproject.has_table(file)), None)
+
+
+def config_name(file: Path) -> str:
+    """The file relative to the root of its git repository, with forward slashes; outside one, its name alone."""
+    file = file.resolve()
+    root = _repository(file.parent)
+    return file.name if root is None else file.relative_to(root).as_posix()
+
+
+def _repository(folder: Path) -> Path | None:
+    return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
 
 
 def load_config(path: Path) -> Config:
-    """Read a config file. Raises ConfigError naming file and line: malformed YAML, unknown keys, impossible gates."""
-    document = load(path)
-    content = parse(document, _File)
+    """Read a config file; one whose name ends in .toml is a pyproject.toml.
+
+    Raises ConfigError naming file and line: malformed, unknown keys, impossible gates and ignores.
+    """
+    document = pyproject.load_pyproject(path) if path.suffix == ".toml" else load(path)
+    content = parse(document, ConfigFile)
     base = path.parent
     return Config(
         file=path,
@@ -87,52 +116,12 @@ def load_config(path: Path) -> Config:
         locations={name: _path(base, place) for name, place in (content.locations or {}).items()},
         audits=_audits(document, content.audits),
         seed=content.seed,
+        ignores=tuple(_ignore(document, n, entry) for n, entry in enumerate(content.ignores or [])),
+        baseline=tuple(_path(base, place) for place in content.baseline or []),
     )
 
 
-class _Strict(BaseModel):
-    # Strict: `min: yes` is a boolean in YAML and would otherwise become the limit 1.
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Gate(_Strict):
-    rule: str | None = None
-    id: str | None = None
-    metric: str | None = None
-    min: float | None = None
-    max: float | None = None
-    bound: Literal["point", "ci_low", "ci_high"] = "point"
-    min_n: int = Field(default=MIN_N, ge=1)
-    class_: str | None = Field(default=None, alias="class")
-    feature: str | None = None
-    group: str | None = None
-    donor_class: str | None = None
-    target_class: str | None = None
-    sigma: Any = None
-    cell: Any = None
-    row: Any = None
-    column: Any = None
-    rows: Any = None
-    columns: Any = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return {"rule": value} if isinstance(value, str) else value
-
-
-class _File(_Strict):
-    version: Literal[1] = 1
-    model: str | None = None
-    data: str | None = None
-    data_dir: str | None = None
-    locations: dict[str, str] | None = None
-    audits: Any = None
-    seed: int | None = None
-    gates: list[_Gate] | None = None
-
-
-def _rules(document: YamlDocument, gates: list[_Gate]) -> tuple[Rule, ...]:
+def _rules(document: YamlDocument, gates: list[GateEntry]) -> tuple[Rule, ...]:
     rules: list[Rule] = []
     lines: dict[str, int] = {}
     for number, gate in enumerate(gates):
@@ -145,7 +134,7 @@ def _rules(document: YamlDocument, gates: list[_Gate]) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _rule(document: YamlDocument, path: tuple[str, int], gate: _Gate) -> Rule:
+def _rule(document: YamlDocument, path: tuple[str, int], gate: GateEntry) -> Rule:
     if gate.rule is not None:
         return _text_rule(document, path, gate.rule, gate)
     if gate.metric is None or not _METRIC.fullmatch(gate.metric):
@@ -153,45 +142,89 @@ def _rule(document: YamlDocument, path: tuple[str, int], gate: _Gate) -> Rule:
         raise document.error(
             (*path, "metric"), wrong, "Write a metric, such as rcs, and its scope as keys of their own."
         )
-    op, limit = _limit(document, path, gate)
-    if problem := limit_problem(gate.metric, limit):
-        raise document.error((*path, "min" if op == ">=" else "max"), as_sentence(problem))
-    if problem := bound_problem(op, gate.bound):
-        raise document.error((*path, "bound"), as_sentence(problem))
+    op, limit, of = _limit(document, path, gate)
+    written = "max_drop" if of == "drop" else "min" if op == ">=" else "max"
+    for key, problem in (
+        (written, drop_problem(of, gate.metric, op) or limit_problem(of, gate.metric, limit)),
+        ("bound", bound_problem(of, op, gate.bound)),
+    ):
+        if problem:
+            raise document.error((*path, key), as_sentence(problem))
     rule = Rule(
         id=gate.id or "?",
         metric=gate.metric,
         scope=_scope(document, path, gate),
         op=op,
         limit=limit,
+        of=of,
         bound=gate.bound,
         min_n=gate.min_n,
+        severity=gate.severity,
+        allow_fraction=gate.allow_fraction,
+        line=document.line(*path),
     )
+    _check_allowance(document, path, rule)
     return rule if gate.id else rule.model_copy(update={"id": format_rule(rule)})
 
 
-def _limit(document: YamlDocument, path: tuple[str, int], gate: _Gate) -> tuple[Literal[">=", "<="], float]:
-    if gate.min is not None and gate.max is None:
-        return ">=", gate.min
-    if gate.max is not None and gate.min is None:
-        return "<=", gate.max
-    raise document.error(path, "exactly one of `min` and `max` is needed.", "For a band, write two gates.")
+def _limit(document: YamlDocument, path: tuple[str, int], gate: GateEntry) -> tuple[Literal[">=", "<="], float, Of]:
+    given: list[tuple[Literal[">=", "<="], float, Of]] = []
+    if gate.min is not None:
+        given.append((">=", gate.min, "value"))
+    if gate.max is not None:
+        given.append(("<=", gate.max, "value"))
+    if gate.max_drop is not None:
+        given.append(("<=", gate.max_drop, "drop"))
+    if len(given) == 1:
+        return given[0]
+    raise document.error(
+        path,
+        "exactly one of `min`, `max` and `max_drop` is needed.",
+        "For a band, or a floor and a drop, write two gates.",
+    )
 
 
-def _text_rule(document: YamlDocument, path: tuple[str, int], text: str, gate: _Gate) -> Rule:
-    if others := gate.model_fields_set - {"rule", "id", "min_n"}:
+def _text_rule(document: YamlDocument, path: tuple[str, int], text: str, gate: GateEntry) -> Rule:
+    beside = ("id", "min_n", "severity", "allow_fraction")
+    if others := gate.model_fields_set - {"rule", *beside}:
         wrong = f"a rule text says it all; {', '.join(sorted(others)).replace('class_', 'class')} cannot be added."
-        raise document.error((*path, "rule"), wrong, "Only id and min_n go with `rule`.")
+        raise document.error((*path, "rule"), wrong, f"Only {', '.join(beside)} go with `rule`.")
     try:
-        return parse_rule(text, id=gate.id, min_n=gate.min_n)
+        rule = parse_rule(text, id=gate.id, min_n=gate.min_n)
     except ConfigError as error:
         raise document.error(path, error.message, error.hint) from error
+    added = {"severity": gate.severity, "allow_fraction": gate.allow_fraction, "line": document.line(*path)}
+    rule = rule.model_copy(update=added)
+    _check_allowance(document, path, rule)
+    return rule
 
 
-def _scope(document: YamlDocument, path: tuple[str, int], gate: _Gate) -> Scope:
+def _check_allowance(document: YamlDocument, path: tuple[str, int], rule: Rule) -> None:
+    if problem := allowance_problem(rule):
+        raise document.error((*path, "allow_fraction"), as_sentence(problem))
+
+
+def _ignore(document: YamlDocument, number: int, entry: IgnoreEntry) -> Ignore:
+    path = ("ignores", number)
+    scope = _scope(document, path, entry)
+    if entry.gate is None and entry.metric is None and not scope:
+        raise document.error(
+            path, "this would ignore every failure.", "Name a gate, a metric, or a class, feature or group."
+        )
+    return Ignore(
+        gate=entry.gate,
+        metric=entry.metric,
+        scope=scope,
+        reason=entry.reason,
+        expires=entry.expires,
+        line=document.line(*path),
+    )
+
+
+def _scope(document: YamlDocument, path: tuple[str, int], entry: ScopeKeys) -> Scope:
     scope: Scope = {}
     for key in SCOPE_KEYS:
-        value: Any = getattr(gate, "class_" if key == "class" else key)
+        value: Any = getattr(entry, "class_" if key == "class" else key)
         if value is None:
             continue
         written = value if isinstance(value, str) else repr(value)  # True becomes text that is no number
@@ -221,6 +254,8 @@ def _path(base: Path, text: str) -> Path:
 
 def _path_or_name(base: Path, text: str | None) -> str | None:
     """A spec such as timm:resnet50 and a registered name stay; what lies beside the config file becomes a path."""
+    if text is not None and text.startswith(_FOLDER_SPEC):
+        return f"{_FOLDER_SPEC}{_path(base, text.removeprefix(_FOLDER_SPEC))}"
     if text is None or _SPEC_PREFIX.match(text):
         return text
     path = _path(base, text)

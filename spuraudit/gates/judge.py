@@ -4,47 +4,120 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from spuraudit.errors import ConfigError, UsageError
-from spuraudit.gates import words
-from spuraudit.gates.matching import matches, nothing_matched
+from spuraudit.errors import ConfigError, NotEvaluatedError, UsageError
+from spuraudit.gates import baseline
+from spuraudit.gates.evidence import gather
+from spuraudit.gates.ignores import covers, ignore_results, in_force, unknown_gates
 from spuraudit.gates.rules import GRAMMAR, check_rule, format_rule
-from spuraudit.record.units import unit_of
-from spuraudit.record.verdict import GateResult, Outcome, Rule, Verdict
+from spuraudit.gates.summing import Standing, summed
+from spuraudit.record.verdict import AcceptedFindings, GateResult, Outcome, Rule, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import date
 
-    from spuraudit.record.scan import Measurement, ScanRecord
+    from spuraudit.gates.judged import Evidence, Judged
+    from spuraudit.record.comparison import Comparison
+    from spuraudit.record.scan import ScanRecord
+    from spuraudit.record.verdict import AcceptedResult, Ignore
 
 # Outcomes from worst to best: the exit codes 2, 1, 0.
 _ORDER: tuple[Outcome, ...] = ("not evaluated", "fail", "pass")
-# 0.8 - 0.7 is 0.10000000000000009 in binary: ten points must pass a limit of ten points.
-_ROUNDING = 1e-9
 
 
-class _Judged(NamedTuple):
-    """One measurement under one rule; `margin` is how far it lies on the right side of the limit."""
+class _Gate(NamedTuple):
+    """A rule, what it matched, and how each of these counts."""
 
-    measurement: Measurement
-    outcome: Outcome
-    text: str
-    margin: float
+    rule: Rule
+    evidence: Evidence
+    standings: list[Standing]
+    result: GateResult
 
 
-def judge(record: ScanRecord, rules: Sequence[Rule]) -> Verdict:
+def judge(
+    record: ScanRecord,
+    rules: Sequence[Rule],
+    *,
+    ignores: Sequence[Ignore] = (),
+    today: date | None = None,
+    comparison: Comparison | None = None,
+    accepted: AcceptedFindings | None = None,
+    strict: bool = False,
+    config: str | None = None,
+) -> Verdict:
     """The verdict of `rules` over `record`; equal arguments give equal verdicts, in the order of `rules`.
+
+    ignores: measurements beyond a limit that do not fail; `today` is the day on which they may have expired.
+    comparison: of the baseline run (before) with this run (after), for limits on drops.
+    accepted: measurements beyond a limit that are known; `strict` fails where one of them is fixed or stale.
+    config: name of the file that the rules came from.
 
     A rule is not evaluated where its metric or scope is not in the record, the record has no images, a matched value is
     null, rests on fewer than `min_n` images, lacks the interval that `bound` asks for, or is saturated (RCS at 1 or -1
-    by arithmetic) with an interval that does not hold the limit. Not evaluated outranks fail outranks pass, both among
-    the measurements that one rule matched and among rules. Raises UsageError where there are no rules and ConfigError
-    where one makes no sense or two share an id.
+    by arithmetic) with an interval that does not hold the limit; a limit on a drop also where there is no comparison or
+    no change in it. Nothing excuses that: neither an ignore nor `severity: warn` nor `allow_fraction`. Not evaluated
+    outranks fail outranks pass, both among the measurements that one rule matched and among rules.
+
+    Raises UsageError where there are no rules, ConfigError where one makes no sense or two share an id, RunError where
+    the run is its own baseline or the accepted findings are of other images or definitions.
     """
-    if not rules:
-        raise UsageError("There are no gates to judge, so nothing could pass.", f"A gate is {GRAMMAR}")
-    check_rules(rules)
-    gates = [_judge_rule(record, rule) for rule in rules]
-    return Verdict(run_id=record.run.id, outcome=worst_outcome([gate.outcome for gate in gates]), gates=gates)
+    if comparison is not None:
+        baseline.check_comparison(record, comparison)
+    if accepted is not None:
+        baseline.check_accepted(record, accepted)
+    active = in_force(ignores, today)
+    gates = _gates(record, rules, active, comparison, accepted)
+    beyond = [(gate.rule, one.measurement) for gate in gates for one in gate.evidence.judged if one.outcome == "fail"]
+    became = [] if accepted is None else baseline.accepted_results(accepted, _by_identity(gates))
+    outcomes = [_counted(gate.result) for gate in gates]
+    if strict and any(one.state != "known" for one in became):
+        outcomes.append("fail")
+    return Verdict(
+        run_id=record.run.id,
+        outcome=worst_outcome(outcomes),
+        gates=[gate.result for gate in gates],
+        model=record.model.name,
+        model_sha256=record.model.sha256,
+        data=record.data.name,
+        config=config,
+        baseline=None if comparison is None else comparison.before.run_id,
+        ignores=ignore_results(ignores, active, beyond),
+        accepted=became,
+        notes=[*unknown_gates(ignores, rules), *_of_baseline(comparison), *(_strictly(became) if strict else [])],
+    )
+
+
+def accept(
+    record: ScanRecord,
+    rules: Sequence[Rule],
+    *,
+    ignores: Sequence[Ignore] = (),
+    today: date | None = None,
+    comparison: Comparison | None = None,
+) -> AcceptedFindings:
+    """Every measurement that fails its gate now and that no ignore covers, to be given to `judge` as `accepted`.
+
+    Raises NotEvaluatedError where a gate could not be evaluated: what it would fail is not known. Otherwise as `judge`.
+    """
+    if comparison is not None:
+        baseline.check_comparison(record, comparison)
+    gates = _gates(record, rules, in_force(ignores, today), comparison, None)
+    unknown = [gate.result for gate in gates if gate.result.outcome == "not evaluated"]
+    if unknown:
+        raise NotEvaluatedError(
+            f"The gate {unknown[0].rule.id!r} could not be evaluated, so what fails is not known. {unknown[0].text}",
+            "Correct the gate, or scan with what it needs; then write the baseline.",
+        )
+    failing = [gate for gate in gates if gate.result.outcome == "fail"]
+    return baseline.accept(
+        record,
+        [
+            (gate.rule, one)
+            for gate in failing
+            for one, standing in zip(gate.evidence.judged, gate.standings, strict=True)
+            if standing == "fail"
+        ],
+    )
 
 
 def worst_outcome(outcomes: Sequence[Outcome]) -> Outcome:
@@ -65,81 +138,59 @@ def check_rules(rules: Sequence[Rule]) -> None:
         seen[rule.id] = rule
 
 
-def _judge_rule(record: ScanRecord, rule: Rule) -> GateResult:
-    if record.data.images == 0:
-        return GateResult(rule=rule, outcome="not evaluated", text="The record has no images.", matched=0)
-    matched = [measurement for measurement in record.measurements if matches(rule, measurement)]
-    if not matched:
-        return GateResult(rule=rule, outcome="not evaluated", text=nothing_matched(record, rule), matched=0)
-    judged = [_judge_one(rule, measurement) for measurement in matched]
-    outcome = worst_outcome([one.outcome for one in judged])
-    deciding = [one for one in judged if one.outcome == outcome]
-    worst = min(deciding, key=lambda one: one.margin)
-    return GateResult(
-        rule=rule,
-        outcome=outcome,
-        text=_preface(outcome, len(deciding), len(judged)) + worst.text,
-        matched=len(judged),
-        value=worst.measurement.value,
-        ci=worst.measurement.ci,
-        n=worst.measurement.n,
-        scope=worst.measurement.scope,
-    )
+def _gates(
+    record: ScanRecord,
+    rules: Sequence[Rule],
+    active: Sequence[Ignore],
+    comparison: Comparison | None,
+    accepted: AcceptedFindings | None,
+) -> list[_Gate]:
+    if not rules:
+        raise UsageError("There are no gates to judge, so nothing could pass.", f"A gate is {GRAMMAR}")
+    check_rules(rules)
+    findings = [] if accepted is None else accepted.findings
+    known = {baseline.identity(one.gate, one.metric, one.scope) for one in findings}
+    found = []
+    for rule in rules:
+        evidence = gather(record, rule, comparison)
+        standings = [_standing(rule, one, active, known) for one in evidence.judged]
+        found.append(_Gate(rule, evidence, standings, summed(rule, evidence, standings)))
+    return found
 
 
-def _preface(outcome: Outcome, deciding: int, matched: int) -> str:
-    if matched == 1:
-        return ""
-    if outcome == "pass":
-        return f"All {matched:,} hold; the nearest to the limit: "
-    what = "cannot be judged; one of them" if outcome == "not evaluated" else "fail; the worst"
-    return f"{deciding:,} of {matched:,} {what}: "
+def _standing(rule: Rule, one: Judged, active: Sequence[Ignore], known: set[baseline.Identity]) -> Standing:
+    if one.outcome != "fail":
+        return one.outcome
+    if any(covers(ignore, rule, one.measurement) for ignore in active):
+        return "ignored"
+    return "known" if baseline.identity(rule.id, one.measurement.metric, one.measurement.scope) in known else "fail"
 
 
-def _judge_one(rule: Rule, measurement: Measurement) -> _Judged:
-    decisive = _decisive(rule, measurement)
-    margin = 0.0 if decisive is None else _margin(rule, decisive)
-    reason = _no_evidence(rule, measurement)
-    if reason is not None:
-        return _Judged(measurement, "not evaluated", reason, margin)
-    assert decisive is not None
-    holds = margin >= -_ROUNDING
-    text = words.judged(measurement, rule, decisive, holds)
-    return _Judged(measurement, "pass" if holds else "fail", text, margin)
+def _by_identity(gates: Sequence[_Gate]) -> dict[baseline.Identity, Judged]:
+    return {
+        baseline.identity(gate.rule.id, one.measurement.metric, one.measurement.scope): one
+        for gate in gates
+        for one in gate.evidence.judged
+    }
 
 
-def _decisive(rule: Rule, measurement: Measurement) -> float | None:
-    if rule.bound == "point" or measurement.ci is None:
-        return measurement.value if rule.bound == "point" else None
-    return measurement.ci[0] if rule.bound == "ci_low" else measurement.ci[1]
+def _counted(result: GateResult) -> Outcome:
+    """What a gate does to the verdict: a warning does not fail it."""
+    return "pass" if result.outcome == "fail" and result.rule.severity == "warn" else result.outcome
 
 
-def _margin(rule: Rule, number: float) -> float:
-    return number - rule.limit if rule.op == ">=" else rule.limit - number
+def _of_baseline(comparison: Comparison | None) -> list[str]:
+    if comparison is None:
+        return []
+    before, after = comparison.before, comparison.after
+    same = before.model_sha256 is not None and before.model_sha256 == after.model_sha256
+    said = ["The baseline run is of the same model file: its sha256 is equal, so nothing can have dropped."]
+    return [*(said if same else []), *comparison.notes]
 
 
-def _no_evidence(rule: Rule, measurement: Measurement) -> str | None:
-    """Why nothing can be concluded from this measurement, or None."""
-    name = words.subject(measurement)
-    if measurement.value is None:
-        return f"{name} is undefined: {(measurement.reason or 'no reason recorded').rstrip('.')}."
-    if measurement.n < rule.min_n:
-        return f"{name} rests on n = {measurement.n:,} images; at least {rule.min_n:,} are asked (min_n)."
-    if rule.bound != "point" and measurement.ci is None:
-        return f"{name} has no interval in the record, so {rule.bound} cannot be judged."
-    if rule.bound == "point" and "saturated" in measurement.flags:
-        return _saturated(rule, measurement)
-    return None
-
-
-def _saturated(rule: Rule, measurement: Measurement) -> str | None:
-    unit = unit_of(measurement.metric)
-    why = f"{words.subject(measurement)} is {words.show(measurement.value or 0.0, unit)} by arithmetic only"
-    why += " (an accuracy sits at 0 or 100 %)"
-    if measurement.ci is None:
-        return f"{why} and has no interval, so its point value is no evidence."
-    end = measurement.ci[0] if rule.op == ">=" else measurement.ci[1]
-    if _margin(rule, end) >= -_ROUNDING:
-        return None
-    limit = words.show_limit(rule.limit, unit)
-    return f"{why}, and its interval {words.show_interval(measurement.ci, unit)} does not hold the limit of {limit}."
+def _strictly(became: Sequence[AcceptedResult]) -> list[str]:
+    count = sum(one.state != "known" for one in became)
+    if not count:
+        return []
+    what = "1 accepted finding is" if count == 1 else f"{count:,} accepted findings are"
+    return [f"{what} fixed or stale, which fails a strict baseline: write it again."]

@@ -28,7 +28,7 @@ def matches(rule: Rule, measurement: Measurement) -> bool:
     return (
         rule.metric == measurement.metric
         and _same_keys(rule.scope, measurement.scope)
-        and all(_same_value(value, measurement.scope[key]) for key, value in rule.scope.items())
+        and all(same_value(value, measurement.scope[key]) for key, value in rule.scope.items())
     )
 
 
@@ -43,7 +43,7 @@ def nothing_matched(record: ScanRecord, rule: Rule) -> str:
         return f"{rule.metric} was not measured {asked}; it was measured {_spans(of_metric)}."
     for key, value in rule.scope.items():
         present = _distinct(scope[key] for scope in comparable)
-        if not any(_same_value(value, other) for other in present):
+        if not any(same_value(value, other) for other in present):
             near = did_you_mean(str(value), present)
             listed = f"; the record has {_listing(present)}."
             return f"{rule.metric} was not measured for {key} {value!r}{listed}" + (f" {near}" if near else "")
@@ -56,7 +56,8 @@ def _same_keys(rule_scope: Scope, scope: Scope) -> bool:
     return named <= measured and measured - named <= optional
 
 
-def _same_value(asked: str | float | int, measured: str | float | int) -> bool:
+def same_value(asked: str | float | int, measured: str | float | int) -> bool:
+    """Whether a value of a rule's scope means the one of a measurement; '*' means every one."""
     if asked == WILDCARD:
         return True
     if isinstance(measured, str) or isinstance(asked, str):

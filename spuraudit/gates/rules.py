@@ -1,12 +1,19 @@
 """The text of a rule, such as `core_accuracy[class=monarch] >= 0.9`: parsing, checking, writing.
 
     rule     = quantity ( ">=" | "<=" ) number
-    quantity = measure | "ci_low(" measure ")" | "ci_high(" measure ")"
+    quantity = number | "ci_low(" number ")" | "ci_high(" number ")"
+    number   = measure | "drop(" measure ")"
     measure  = metric [ "[" key "=" value { "," key "=" value } "]" ]
     value    = "*" | text without , and ] | '"' JSON string '"'
 
 `>` and `<` are refused rather than read as `>=` and `<=`: a gate at a boundary must mean what it says. `ci_low` belongs
 to `>=` and `ci_high` to `<=`; the other way round a wide interval, that is little evidence, would help to pass.
+
+`drop(rcs) <= 0.02` limits how far a metric got worse since a baseline run: how far it fell, or rose where less is
+better. Its interval is that of the paired change. `ci_high(drop(rcs)) <= 0.02` passes only where the drop is surely
+within the limit. `ci_low(drop(rcs)) <= 0.02` fails only where it is surely beyond, so chance does not stop a release;
+it is the one limit that little evidence can pass: `min_n` says how much is enough, and the verdict says where the
+interval holds the limit.
 """
 
 from __future__ import annotations
@@ -17,11 +24,15 @@ import re
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from spuraudit.errors import ConfigError, did_you_mean
+from spuraudit.gates.directions import NEITHER
 from spuraudit.record.units import lowest
 from spuraudit.record.verdict import Rule
 
 if TYPE_CHECKING:
     from spuraudit.record.scan import Scope
+
+Bound = Literal["point", "ci_low", "ci_high"]
+Of = Literal["value", "drop"]
 
 SCOPE_KEYS: tuple[str, ...] = (
     "class", "feature", "group", "donor_class", "target_class", "sigma", "cell", "row", "column", "rows", "columns",
@@ -35,6 +46,7 @@ METRIC >= NUMBER or METRIC <= NUMBER, for example
   feature_drop[class=*,feature=*] <= 0.1   (every class and feature must hold)
   ci_low(rcs[sigma=0.25]) >= 0.2           (lower end of the 95 % interval)
   ci_high(swap_gap[feature=background]) <= 0.1   (upper end)
+  drop(core_accuracy) <= 0.02              (how far it fell since the baseline run)
 Proportions are 0 to 1, RCS -1 to 1; a name with , ] or " goes into double quotes."""
 
 _KINDS: dict[str, type[float] | type[int]] = {
@@ -55,24 +67,25 @@ def parse_rule(text: str, *, id: str | None = None, min_n: int = MIN_N) -> Rule:
     reader = _Reader(text)
     reader.skip_space()
     bound_at = reader.position
-    bound, metric, scope = _quantity(reader)
+    bound, of, metric, scope = _quantity(reader)
     op = _operator(reader)
     reader.skip_space()
     limit_at = reader.position
     limit = _number(reader)
     reader.end()
-    if problem := bound_problem(op, bound):
+    if problem := drop_problem(of, metric, op) or bound_problem(of, op, bound):
         reader.fail(problem, at=bound_at)
-    if problem := limit_problem(metric, limit):
+    if problem := limit_problem(of, metric, limit):
         reader.fail(problem, at=limit_at)
-    rule = Rule(id=id or "?", metric=metric, scope=scope, op=op, limit=limit, bound=bound, min_n=min_n)
+    rule = Rule(id=id or "?", metric=metric, scope=scope, op=op, limit=limit, of=of, bound=bound, min_n=min_n)
     return rule if id else rule.model_copy(update={"id": format_rule(rule)})
 
 
 def format_rule(rule: Rule) -> str:
-    """The canonical text of a rule: `parse_rule` reads back the same metric, scope, bound, operator and limit."""
+    """The canonical text: `parse_rule` reads back the same metric, scope, drop, bound, operator and limit."""
     measure = rule.metric + format_scope(rule.scope)
-    quantity = measure if rule.bound == "point" else f"{rule.bound}({measure})"
+    number = f"drop({measure})" if rule.of == "drop" else measure
+    quantity = number if rule.bound == "point" else f"{rule.bound}({number})"
     return f"{quantity} {rule.op} {format_number(rule.limit)}"
 
 
@@ -90,28 +103,50 @@ def format_number(number: float) -> str:
 
 def check_rule(rule: Rule) -> None:
     """Refuse what can only be a mistake in a rule that was not parsed from text. Raises ConfigError."""
-    problem = bound_problem(rule.op, rule.bound) or limit_problem(rule.metric, rule.limit)
-    if problem:
+    problems = (
+        drop_problem(rule.of, rule.metric, rule.op),
+        bound_problem(rule.of, rule.op, rule.bound),
+        limit_problem(rule.of, rule.metric, rule.limit),
+        allowance_problem(rule),
+    )
+    if problem := next(filter(None, problems), None):
         raise ConfigError(f"Gate {rule.id!r} ({format_rule(rule)}): {as_sentence(problem)}", f"A rule is {GRAMMAR}")
 
 
-def bound_problem(op: str, bound: str) -> str | None:
+def drop_problem(of: Of, metric: str, op: str) -> str | None:
+    """Why there can be no such limit on a drop, or None."""
+    if of == "drop" and op == ">=":
+        return "a drop has an upper limit; write <="
+    if of == "drop" and metric in NEITHER:
+        return f"{metric} is good neither high nor low, so it has no drop; give it a lower or upper limit"
+    return None
+
+
+def bound_problem(of: Of, op: str, bound: str) -> str | None:
     """Why this end of the interval cannot be asked with this operator, or None."""
     if (op, bound) == (">=", "ci_high"):
         return "ci_high with >= would pass on little evidence; use ci_low"
-    if (op, bound) == ("<=", "ci_low"):
+    if (op, bound) == ("<=", "ci_low") and of == "value":
         return "ci_low with <= would pass on little evidence; use ci_high"
     return None
 
 
-def limit_problem(metric: str, limit: float) -> str | None:
-    """Why `limit` lies outside the range of this metric, with the number that was probably meant, or None."""
-    low = lowest(metric)
+def limit_problem(of: Of, metric: str, limit: float) -> str | None:
+    """Why the limit lies outside the range of what it limits, with the number that was probably meant, or None."""
+    low = 0 if of == "drop" else lowest(metric)
     if low <= limit <= 1:
         return None
     guess = limit / 100
     meant = f"; did you mean {format_number(guess)}?" if abs(limit) > 1 and low <= guess <= 1 else ""
-    return f"{format_number(limit)} is outside {low} to 1, the range of {metric}{meant}"
+    name = f"a drop of {metric}" if of == "drop" else metric
+    return f"{format_number(limit)} is outside {low} to 1, the range of {name}{meant}"
+
+
+def allowance_problem(rule: Rule) -> str | None:
+    """Why a share of failures cannot be allowed, or None."""
+    if rule.allow_fraction and WILDCARD not in rule.scope.values():
+        return f"allow_fraction is a share of what {WILDCARD!r} matches, and the scope has none, such as class: '*'"
+    return None
 
 
 def as_sentence(problem: str) -> str:
@@ -181,18 +216,31 @@ class _Reader:
         raise ConfigError(f"Rule: {as_sentence(problem)}\n  {shown}\n  {' ' * position}^", f"A rule is {GRAMMAR}")
 
 
-def _quantity(reader: _Reader) -> tuple[Literal["point", "ci_low", "ci_high"], str, Scope]:
+def _quantity(reader: _Reader) -> tuple[Bound, Of, str, Scope]:
     start = reader.position
     name = _metric(reader)
     if not reader.take_mark("("):
-        return "point", name, _scope(reader)
+        return "point", "value", name, _scope(reader)
+    if name == "drop":
+        return "point", *_drop(reader)
     if name not in ("ci_low", "ci_high"):
-        reader.fail(f"only ci_low(...) and ci_high(...) may enclose a metric, not {name}(...)", at=start)
+        reader.fail(f"only ci_low(...), ci_high(...) and drop(...) may enclose a metric, not {name}(...)", at=start)
+    metric = _metric(reader)
+    enclosed = _drop(reader) if metric == "drop" and reader.take_mark("(") else ("value", metric, _scope(reader))
+    _close(reader, name)
+    return "ci_low" if name == "ci_low" else "ci_high", *enclosed
+
+
+def _drop(reader: _Reader) -> tuple[Of, str, Scope]:
     metric = _metric(reader)
     scope = _scope(reader)
+    _close(reader, "drop")
+    return "drop", metric, scope
+
+
+def _close(reader: _Reader, name: str) -> None:
     if not reader.take_mark(")"):
         reader.fail(f"the ) of {name}( is missing")
-    return "ci_low" if name == "ci_low" else "ci_high", metric, scope
 
 
 def _metric(reader: _Reader) -> str:

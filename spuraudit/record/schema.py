@@ -9,7 +9,7 @@ from spuraudit.record.comparison import Comparison
 from spuraudit.record.fix import FixRecord
 from spuraudit.record.fix_trials import FixTrials
 from spuraudit.record.scan import ScanRecord
-from spuraudit.record.verdict import Verdict
+from spuraudit.record.verdict import AcceptedFindings, Verdict
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SCHEMAS: dict[str, type[BaseModel]] = {
     "scan": ScanRecord,
     "verdict": Verdict,
+    "accepted": AcceptedFindings,
     "comparison": Comparison,
     "fix": FixRecord,
     "fix-trials": FixTrials,

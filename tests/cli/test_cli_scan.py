@@ -139,6 +139,46 @@ def test_gates_decide_the_exit_code(
     assert verdict.run_id == read_record(only_run(here)).run.id
 
 
+def test_a_scan_is_judged_as_gate_judges_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ignores and baselines of the config count, and the verdict is the same."""
+    gates = [
+        {"id": "swap", "metric": "swap_gap", "feature": "background", "max": 0.0001},
+        {"id": "no-regression", "metric": "core_accuracy", "max_drop": 0.02},
+    ]
+    config = {"gates": gates, "baseline": "before", "ignores": [{"gate": "swap", "reason": "known since the first"}]}
+    assert Ran(capsys, "scan", "model.pt", "--data", "data", *QUICK, "-o", "before").code == 0
+    (here / ".spuraudit.yaml").write_text(json.dumps(config))
+    toys.save_cnn(here / "other.pt", {"object": 1.0, "frame": 1.4})
+    ran = Ran(capsys, "scan", "other.pt", "--data", "data", *QUICK, "-o", "after")
+    verdict = read_verdict(here / "after")
+    assert ran.code == 0, ran.err
+    assert verdict is not None
+    assert [one.ignored > 0 for one in verdict.gates] == [True, False]
+    assert verdict.gates[1].baseline is not None
+    written = (here / "after" / "verdict.json").read_bytes()
+    assert Ran(capsys, "gate", "after").code == 0
+    assert (here / "after" / "verdict.json").read_bytes() == written
+
+
+def test_a_missing_baseline_is_known_before_the_scan(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / ".spuraudit.yaml").write_text(json.dumps({"gates": ["drop(rcs) <= 0.02"], "baseline": "released"}))
+    ran = Ran(capsys, "scan", "model.pt", "--data", "data", *QUICK)
+    assert ran.code == 2
+    assert "released: there is no baseline run." in ran.err
+    assert "spuraudit scan OLD_MODEL" in ran.err
+    assert not (here / "runs").exists()
+
+
+def test_a_baseline_that_cannot_be_compared_leaves_the_report(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Ran(capsys, "scan", "model.pt", "--data", "data", *QUICK, "--seed", "1", "-o", "before").code == 0
+    (here / ".spuraudit.yaml").write_text(json.dumps({"gates": ["drop(rcs) <= 0.02"], "baseline": "before"}))
+    ran = Ran(capsys, "scan", "model.pt", "--data", "data", *QUICK, "-o", "after")
+    assert ran.code == 2
+    assert "seed" in ran.err
+    assert (here / "after" / "report.html").is_file()
+    assert not (here / "after" / "verdict.json").exists()
+
+
 def test_a_verdict_of_an_earlier_call_does_not_stay(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["scan", "model.pt", "--data", "data", "--trials", "2", "--audits", "noise"]
     Ran(capsys, *command, "--rule", "clean_accuracy >= 0.9")

@@ -212,7 +212,7 @@ def test_an_unknown_schema_is_a_usage_error() -> None:
 
 def test_check_accepts_by_the_files_own_name(run: Path) -> None:
     Ran(gate, run, "--rule", "rcs >= 0.2")
-    assert Ran(schema, "--check", run / "verdict.json").out.endswith("verdict.json: valid spuraudit/verdict 1.0\n")
+    assert Ran(schema, "--check", run / "verdict.json").out.endswith("verdict.json: valid spuraudit/verdict 1.1\n")
     assert Ran(schema, "scan", "--check", run / "scan.json").code == 0
     with pytest.raises(RunError, match=r"its schema is 'spuraudit/scan', not 'spuraudit/verdict'"):
         Ran(schema, "verdict", "--check", run / "scan.json")
@@ -248,3 +248,51 @@ def test_check_of_a_file_that_is_no_record(tmp_path: Path, text: str, problem: s
 
 def test_the_record_of_these_tests_is_a_record(run: Path) -> None:
     assert ScanRecord.model_validate_json((run / "scan.json").read_bytes()) == RECORD
+
+
+def test_a_config_is_checked_and_its_schema_printed(tmp_path: Path) -> None:
+    file = tmp_path / ".spuraudit.yaml"
+    file.write_text(
+        "gates: [rcs >= 0.2, {metric: core_accuracy, max_drop: 0.1}]\nignores: [{metric: rcs, reason: old}]\n"
+    )
+    assert Ran(schema, "--check", file).out == f"{file}: valid config (2 gates, 1 ignore)\n"
+    assert Ran(schema, "config", "--check", file).code == 0
+    file.write_text("gates: [rcs >= 0.2]\nseeds: 3\n")
+    with pytest.raises(ConfigError, match=r"line 2: seeds: unknown key\. Did you mean 'seed'"):
+        Ran(schema, "config", "--check", file)
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[tool.spuraudit]\ngates = ['rcs > 0.2']\n")
+    with pytest.raises(ConfigError, match=r"pyproject.toml \[tool.spuraudit\], line 2"):
+        Ran(schema, "--check", project)
+    printed = json.loads(Ran(schema, "config").out)
+    Draft202012Validator.check_schema(printed)
+    assert "max_drop" in printed["$defs"]["GateEntry"]["anyOf"][1]["properties"]
+
+
+def test_exit_zero_spares_a_failure_and_nothing_else(run: Path) -> None:
+    failed = Ran(gate, run, "--rule", "rcs >= 0.3", "--exit-zero")
+    assert failed.code == 0
+    assert failed.err.endswith("verdict.json (exit code 0: --exit-zero)\n")
+    assert failed.err.startswith("FAILED: ")
+    verdict = read_verdict(run)
+    assert verdict is not None
+    assert verdict.outcome == "fail"
+    assert Ran(gate, run, "--rule", "rcs >= 0.3", "--rule", "zzz >= 0.3", "--exit-zero").code == 2
+    assert Ran(gate, run, "--rule", "rcs >= 0.2", "--exit-zero").err.startswith("PASSED")
+
+
+def test_a_verdict_says_of_what_it_is(run: Path) -> None:
+    (run.parents[1] / ".git").mkdir()
+    Path(".spuraudit.yaml").write_text("gates:\n\n  - rcs >= 0.2\n")
+    Ran(gate, run, "--rule", "core_accuracy >= 0.8")
+    verdict = read_verdict(run)
+    assert verdict is not None
+    assert (verdict.model, verdict.data, verdict.config) == ("m", "birds", ".spuraudit.yaml")
+    assert [result.rule.line for result in verdict.gates] == [3, None]
+
+
+def test_no_verdict_outlives_a_judgement_that_failed(run: Path) -> None:
+    assert Ran(gate, run, "--rule", "rcs >= 0.2").code == 0
+    with pytest.raises(ConfigError):
+        Ran(gate, run, "--rule", "rcs > 0.2")
+    assert not (run / "verdict.json").exists()

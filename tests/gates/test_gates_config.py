@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from spuraudit.errors import ConfigError
 from spuraudit.gates import find_config, load_config, parse_rule
-from spuraudit.record.verdict import Rule
+from spuraudit.gates.config import config_name
+from spuraudit.gates.config_file import config_schema
+from spuraudit.record.verdict import Ignore, Rule
 
 WHOLE = """\
 version: 1
@@ -29,7 +34,15 @@ gates:
     min_n: 30
   - clean_accuracy[group=*] >= 0.8
   - {id: cell, metric: patch_drop, class: "3", target_class: "*", cell: 43, max: 0.5}
-  - {id: birds, rule: "core_accuracy[class=*] >= 0.7", min_n: 5}
+  - {id: birds, rule: "core_accuracy[class=*] >= 0.7", min_n: 5, severity: warn, allow_fraction: 0.1}
+  - {id: no-regression, metric: rcs, max_drop: 0.02, bound: ci_low, severity: warn}
+ignores:
+  - {gate: birds, class: crane, reason: " TEAM-17: two cameras ", expires: 2027-01-31}
+  - metric: rcs
+    sigma: 0.5
+    reason: not deployed in the dark
+    expires: "2027-02-28"
+baseline: [runs/released, accepted.json]
 """
 
 
@@ -47,13 +60,40 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert config.locations == {"imagenet": tmp_path / "../imagenet", "fast": Path("/mnt/fast")}
     assert config.audits == {"noise": {"sigma": [0.25, 0.5], "trials": 3}, "region_swap": {}}
     assert config.seed == 7
-    assert config.gates == (
+    unplaced = tuple(rule.model_copy(update={"line": None}) for rule in config.gates)
+    lenient = {"severity": "warn", "allow_fraction": 0.1}
+    assert unplaced == (
         Rule(id="rcs-floor", metric="rcs", scope={"sigma": 0.25}, op=">=", limit=0.2, bound="ci_low"),
         parse_rule("feature_drop[class=*,feature=sky] <= 0.1", min_n=30),
         parse_rule("clean_accuracy[group=*] >= 0.8"),
         parse_rule("patch_drop[class=3,target_class=*,cell=43] <= 0.5", id="cell"),
-        parse_rule("core_accuracy[class=*] >= 0.7", id="birds", min_n=5),
+        parse_rule("core_accuracy[class=*] >= 0.7", id="birds", min_n=5).model_copy(update=lenient),
+        Rule(id="no-regression", metric="rcs", op="<=", limit=0.02, of="drop", bound="ci_low", severity="warn"),
     )
+    assert [rule.line for rule in config.gates] == [11, 12, 17, 18, 19, 20]
+    assert config.ignores == (
+        Ignore(
+            gate="birds",
+            scope={"class": "crane"},
+            reason="TEAM-17: two cameras",
+            expires=date(2027, 1, 31),
+            line=22,
+        ),
+        Ignore(
+            metric="rcs", scope={"sigma": 0.5}, reason="not deployed in the dark", expires=date(2027, 2, 28), line=23
+        ),
+    )
+    assert config.baseline == (tmp_path / "runs/released", tmp_path / "accepted.json")
+    assert load_config(write(tmp_path, "baseline: runs/released\n")).baseline == (tmp_path / "runs/released",)
+
+
+@pytest.mark.parametrize("spec", ["hf-hub:timm/resnet18.a1_in1k", "open_clip:ViT-B-32,laion2b", "zoo:resnet50"])
+def test_specs_stay_as_they_are(tmp_path: Path, spec: str) -> None:
+    assert load_config(write(tmp_path, f"model: {spec}\n")).model == spec
+
+
+def test_the_folder_of_a_model_lies_beside_the_config(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "model: local-dir:models/a\n")).model == f"local-dir:{tmp_path / 'models/a'}"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "version: 1\ngates: []\n", "gates:\n"])
@@ -75,7 +115,28 @@ ERRORS = [
     ("version: 2\n", 1, "expected 1, found 2"),
     ("version: 1\ngate: []\n", 2, "unknown key. Did you mean 'gates'?"),
     ("gates:\n  - {metric: rcs, min: 0.2, mn_n: 3}\n", 2, "Did you mean 'min_n'"),
-    ("gates:\n  - metric: rcs\n    min: 0.2\n    severity: warn\n", 4, "unknown key"),
+    ("gates:\n  - metric: rcs\n    min: 0.2\n    severity: warning\n", 4, "expected 'error' or 'warn'"),
+    ("gates:\n  - metric: rcs\n    min: 0.2\n    severty: warn\n", 4, "Did you mean 'severity'?"),
+    ("gates:\n  - metric: rcs\n    min: 0.2\n    allow_fraction: 0.1\n", 4, "share of what '*' matches"),
+    ("gates:\n  - {rule: rcs >= 0.2,\n     allow_fraction: 0.1}\n", 3, "share of what '*' matches"),
+    ("gates:\n  - metric: d\n    class: '*'\n    min: 0.2\n    allow_fraction: 1\n", 5, "less than 1"),
+    ("gates:\n  - metric: rcs\n    min: 0.2\n    max_drop: 0.2\n", 2, "exactly one of `min`, `max` and `max_drop`"),
+    ("gates:\n  - metric: rcs\n    max_drop: 2\n", 3, "0 to 1, the range of a drop of rcs; did you mean 0.02?"),
+    ("gates:\n  - metric: rcs\n    max_drop: -0.1\n", 3, "outside 0 to 1"),
+    ("gates:\n  - metric: spurious_accuracy\n    max_drop: 0.1\n", 3, "good neither high nor low"),
+    ("ignores:\n  - gate: a\n", 2, "reason: required, but missing"),
+    ("ignores:\n  - gate: a\n    reason: '  '\n", 3, "a reason is needed"),
+    ("ignores:\n  - reason: never mind\n", 2, "would ignore every failure"),
+    ("ignores:\n  - gate: a\n    reason: b\n    expires: 2027-13-01\n", 4, "month must be in 1..12"),
+    ("ignores:\n  - gate: a\n    reason: b\n    expires: soon\n", 4, "expected a day such as 2026-12-31, found 'soon'"),
+    ("ignores:\n  - gate: a\n    reason: b\n    expires: 2027\n", 4, "valid date, found 2027"),
+    ("ignores:\n  - gate: a\n    reason: b\n    expires: 2027-01-01 12:00:00\n", 4, "valid date"),
+    ("ignores:\n  - gate: a\n    reason: b\n    until: 2027-01-01\n", 4, "unknown key"),
+    ("ignores:\n  - gate: a\n    reason: b\n    clas: x\n", 4, "Did you mean 'class'"),
+    ("ignores:\n  - sigma: big\n    reason: b\n", 2, "expected a number or '*'"),
+    ("ignores: {gate: a, reason: b}\n", 1, "expected a list"),
+    ("baseline: 3\n", 1, "expected a list"),
+    ("baseline: [3]\n", 1, "expected text"),
     ("gates:\n  - metric: rcs\n    min: 20\n", 3, "did you mean 0.2?"),
     ("gates:\n  - metric: core_accuracy\n    max: 95\n", 3, "did you mean 0.95?"),
     ("gates:\n  - metric: rcs\n    min: yes\n", 3, "expected a number, found true"),
@@ -84,8 +145,8 @@ ERRORS = [
     ("gates:\n  - metric: rcs\n    min: 0.2\n    min_n: 0\n", 4, "greater than or equal to 1"),
     ("gates:\n  - metric: rcs\n    min: 0.2\n    bound: lower\n", 4, "'ci_low'"),
     ("gates:\n  - metric: rcs\n    min: 0.2\n    bound: ci_high\n", 4, "use ci_low"),
-    ("gates:\n\n  - metric: rcs\n    min: 0.2\n    max: 0.3\n", 3, "exactly one of `min` and `max`"),
-    ("gates:\n  - metric: rcs\n", 2, "exactly one of `min` and `max`"),
+    ("gates:\n\n  - metric: rcs\n    min: 0.2\n    max: 0.3\n", 3, "exactly one of `min`, `max` and"),
+    ("gates:\n  - metric: rcs\n", 2, "exactly one of `min`, `max` and"),
     ("gates:\n  - min: 0.2\n", 2, "`metric` is missing"),
     ("gates:\n  - min: 0.2\n    metric: rcs[sigma=1]\n", 3, "is not the name of a metric"),
     ("gates:\n  - metric: rcs\n    min: 0.2\n    sigma: big\n", 4, "expected a number or '*', found 'big'"),
@@ -136,3 +197,44 @@ def test_the_search_ends_at_the_root_of_the_repository(tmp_path: Path) -> None:
     assert find_config(deep) == root
     nearer = write(tmp_path / "repository" / "a", "")
     assert find_config(deep) == nearer
+
+
+def test_the_name_of_a_config_says_where_it_lies_in_its_repository(tmp_path: Path) -> None:
+    inner = tmp_path / "repository" / "ci"
+    inner.mkdir(parents=True)
+    file = write(inner, "")
+    assert config_name(file) == ".spuraudit.yaml"
+    (tmp_path / "repository" / ".git").mkdir()
+    assert config_name(file) == "ci/.spuraudit.yaml"
+
+
+def test_the_published_schema_accepts_what_is_read() -> None:
+    schema = config_schema()
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    content = yaml.safe_load(WHOLE)
+    content["ignores"] = [{**one, "expires": str(one["expires"])} for one in content["ignores"]]  # JSON has no dates
+    assert list(validator.iter_errors(content)) == []
+    assert list(validator.iter_errors({})) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gate: []",
+        "gates: [{metric: rcs, min: 0.2, mn_n: 3}]",
+        "gates: [{metric: rcs}]",
+        "gates: [{metric: rcs, min: 0.2, max_drop: 0.1}]",
+        "gates: [{metric: rcs, min: 0.2, severity: warning}]",
+        "gates: [{metric: rcs, min: 0.2, sigma: big}]",
+        "gates: [0.2]",
+        "ignores: [{gate: a}]",
+        "ignores: [{gate: a, reason: '  '}]",
+        "baseline: 3",
+        "audits: noise",
+    ],
+)
+def test_the_published_schema_refuses_what_is_refused(tmp_path: Path, text: str) -> None:
+    assert list(Draft202012Validator(config_schema()).iter_errors(yaml.safe_load(text))) != []
+    with pytest.raises(ConfigError):
+        load_config(write(tmp_path, text))

@@ -27,6 +27,10 @@ from spuraudit.record.verdict import Rule
         ("ci_low(rcs) >= 0.2", "rcs", {}, ">=", 0.2, "ci_low"),
         ("ci_low ( rcs[sigma=1] ) >= 0.2", "rcs", {"sigma": 1.0}, ">=", 0.2, "ci_low"),
         ("ci_high(swap_gap[feature=background]) <= 0.1", "swap_gap", {"feature": "background"}, "<=", 0.1, "ci_high"),
+        ("drop(rcs) <= 0.02", "rcs", {}, "<=", 0.02, "point"),
+        ("ci_high( drop( rcs[sigma=1] ) ) <= 0", "rcs", {"sigma": 1.0}, "<=", 0.0, "ci_high"),
+        ("ci_low(drop(core_accuracy[class=*])) <= 1", "core_accuracy", {"class": "*"}, "<=", 1.0, "ci_low"),
+        ("drop >= 0.1", "drop", {}, ">=", 0.1, "point"),
         ("clean_accuracy[class=Cabbage White] >= 0", "clean_accuracy", {"class": "Cabbage White"}, ">=", 0, "point"),
         ("clean_accuracy[class=7] >= 0", "clean_accuracy", {"class": "7"}, ">=", 0, "point"),
         (
@@ -50,7 +54,7 @@ from spuraudit.record.verdict import Rule
 def test_every_form(text: str, metric: str, scope: dict[str, object], op: str, limit: float, bound: str) -> None:
     rule = parse_rule(text)
     assert (rule.metric, rule.scope, rule.op, rule.limit, rule.bound) == (metric, scope, op, limit, bound)
-    assert rule.min_n == 50
+    assert (rule.of, rule.min_n) == ("drop" if "drop(" in text else "value", 50)
 
 
 def test_id_is_the_canonical_text_unless_given() -> None:
@@ -99,6 +103,13 @@ ERRORS = [
     ("rcs[sigma=nan] >= 0.2", "sigma takes a number or *", 10),
     ("patch_drop[cell=4.5] <= 0.2", "cell takes a number or *", 16),
     ("mean(rcs) >= 0.2", "not mean(...)", 0),
+    ("drop(rcs) >= 0.1", "a drop has an upper limit; write <=", 0),
+    ("drop(rcs <= 0.1", "the ) of drop( is missing", 9),
+    ("ci_low(drop(rcs) <= 0.1", "the ) of ci_low( is missing", 17),
+    ("drop(ci_low(rcs)) <= 0.1", "the ) of drop( is missing", 11),
+    ("drop(rcs) <= 2", "outside 0 to 1, the range of a drop of rcs; did you mean 0.02?", 13),
+    ("drop(rcs) <= -0.1", "outside 0 to 1", 13),
+    ("drop(spurious_accuracy) <= 0.1", "good neither high nor low", 0),
     ("ci_low(rcs >= 0.2", "the ) of ci_low( is missing", 11),
     ("ci_low() >= 0.2", "metric name", 7),
     ("ci_high(rcs) >= 0.2", "would pass on little evidence; use ci_low", 0),
@@ -128,6 +139,8 @@ def test_a_caret_stands_right_under_text_with_tabs_and_newlines() -> None:
     ("rule", "problem"),
     [
         (Rule(id="a", metric="rcs", op=">=", limit=20), "did you mean 0.2?"),
+        (Rule(id="a", metric="rcs", op=">=", limit=0.2, of="drop"), "write <="),
+        (Rule(id="a", metric="rcs", op=">=", limit=0.2, allow_fraction=0.1), "the scope has none"),
         (Rule(id="a", metric="rcs", op=">=", limit=0.2, bound="ci_high"), "use ci_low"),
         (Rule(id="a", metric="rcs", op="<=", limit=0.2, bound="ci_low"), "use ci_high"),
     ],
@@ -144,25 +157,39 @@ _NUMERIC = {"sigma": st.floats(0, 10).map(float)} | {
 _SCOPES = st.fixed_dictionaries(
     {}, optional={key: _NUMERIC.get(key, st.text(st.characters(exclude_categories=["Cs"]))) for key in SCOPE_KEYS}
 )
-_BOUNDS = st.sampled_from([(">=", "point"), ("<=", "point"), (">=", "ci_low"), ("<=", "ci_high")])
+_BOUNDS = st.sampled_from(
+    [
+        (">=", "point", "value"),
+        ("<=", "point", "value"),
+        (">=", "ci_low", "value"),
+        ("<=", "ci_high", "value"),
+        ("<=", "point", "drop"),
+        ("<=", "ci_low", "drop"),
+        ("<=", "ci_high", "drop"),
+    ]
+)
 
 
 @given(
-    st.sampled_from(["rcs", "core_accuracy", "ci_low", "a_1"]), _SCOPES, _BOUNDS, st.floats(0, 1), st.integers(1, 99)
+    st.sampled_from(["rcs", "core_accuracy", "ci_low", "drop", "a_1"]),
+    _SCOPES,
+    _BOUNDS,
+    st.floats(0, 1),
+    st.integers(1, 99),
 )
 def test_a_rule_is_read_back_from_its_text(
-    metric: str, scope: dict[str, object], ask: tuple[str, str], limit: float, min_n: int
+    metric: str, scope: dict[str, object], ask: tuple[str, str, str], limit: float, min_n: int
 ) -> None:
-    op, bound = ask
+    op, bound, of = ask
     rule = Rule.model_validate(
-        {"id": "x", "metric": metric, "scope": scope, "op": op, "limit": limit, "bound": bound, "min_n": min_n}
-    )
+        {"id": "x", "metric": metric, "scope": scope, "op": op, "limit": limit, "of": of, "bound": bound}
+    ).model_copy(update={"min_n": min_n})
     again = parse_rule(format_rule(rule), id="x", min_n=min_n)
     assert again == rule
     assert format_rule(again) == format_rule(rule)
 
 
-@given(st.text(alphabet="rcs_[]=,\"' >=<.0129class*()x\n%", max_size=30))
+@given(st.text(alphabet="rcsdop_[]=,\"' >=<.0129class*()x\n%", max_size=30))
 def test_any_text_is_a_rule_or_a_config_error(text: str) -> None:
     try:
         rule = parse_rule(text)
