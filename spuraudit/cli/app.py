@@ -8,9 +8,13 @@ import spuraudit.cli.data as data_commands
 import spuraudit.cli.models as model_commands
 from spuraudit import __version__
 from spuraudit.cli.annotate import annotate
+from spuraudit.cli.card import card
+from spuraudit.cli.compare import compare
 from spuraudit.cli.demo import demo
+from spuraudit.cli.doctor import doctor
 from spuraudit.cli.fix import fix
 from spuraudit.cli.gate import gate
+from spuraudit.cli.init import init
 from spuraudit.cli.report import report
 from spuraudit.cli.scan import scan
 from spuraudit.cli.schema import schema
@@ -43,11 +47,15 @@ def _root(
 
 app.command()(scan)
 app.command()(gate)
+app.command()(compare)
 app.command()(zoo)
 app.command()(fix)
 app.command()(annotate)
 app.command()(report)
 app.command()(demo)
+app.command()(init)
+app.command()(doctor)
+app.command()(card)
 app.command()(schema)
 app.add_typer(data_commands.app, name="data")
 app.add_typer(model_commands.app, name="models")
