@@ -3,9 +3,8 @@
     python fixes.py --data waterbirds --weights mobilenetv2_100.pt --out fixes --seeds 0 1 2
 
 For each seed: an ImageNet MobileNetV2 with a new head is trained on the train split (ERM); every method fine-tunes that
-model beside one control; JTT and plain training begin at the ImageNet weights again; DFR follows the best of them
-(swap); and the ceiling, the same training with all backgrounds painted grey in training and test. What is finished is
-not run again. Prints worst-group and mean-group accuracy on the test split, and the region-swap gap before and after.
+model beside one control; JTT and swap begin at the ImageNet weights again, too; DFR follows the best of them (swap); and
+the ceiling, plain training with all backgrounds painted grey in training and test. What is finished is not run again. Prints worst-group and mean-group accuracy on the test split, and the region-swap gap before and after.
 """
 
 from __future__ import annotations
@@ -83,6 +82,7 @@ def quick(data: Path, grey: Path, weights: Path, folder: Path, seed: int) -> Non
     swapped = folder / "fine" / "swap" / "fixed.safetensors"
     fix(swapped, data, seed, folder / "swap-dfr", ("dfr",), *FINE)
     fix(weights, grey, seed, folder / "ceiling", ("erm",), *INPUT, *FRESH)
+    fix(weights, data, seed, folder / "swap-fresh", ("swap",), *INPUT, *FRESH)
     fix(weights, data, seed, folder / "jtt", ("jtt",), *INPUT, *FRESH, "--option=upweight=20")
 
 
@@ -120,6 +120,7 @@ def rows(out: Path, seeds: list[int]) -> dict[str, list[tuple[Path, str]]]:
         "control of jtt": ("jtt", "control"),
         "jtt": ("jtt", "fixed"),
         "swap, then dfr": ("swap-dfr", "fixed"),
+        "swap from the ImageNet weights": ("swap-fresh", "fixed"),
         "background removed": ("ceiling", "fixed"),
     }
     return {name: [(out / f"seed{seed}" / place, arm) for seed in seeds] for name, (place, arm) in single.items()}
