@@ -3,9 +3,9 @@
     python fixes.py --data waterbirds --weights mobilenetv2_100.pt --out fixes --seeds 0 1 2
 
 For each seed: an ImageNet MobileNetV2 with a new head is trained on the train split (ERM); every method fine-tunes that
-model beside one control; JTT and swap begin at the ImageNet weights again, too; DFR follows the best of them (swap); the
-ceiling is plain training with all backgrounds painted grey in training and test. What is finished is not run again. Prints
-worst-group and mean-group accuracy on the test split, and the region-swap gap before and after.
+model beside one control; JTT and swap begin at the ImageNet weights again, too; DFR follows swap; the ceiling is plain
+training with all backgrounds painted grey in training and test. What is finished is not run again. Prints worst-group
+and mean-group accuracy on the test split, and the region-swap gap before and after.
 """
 
 from __future__ import annotations
