@@ -12,6 +12,7 @@ from spuraudit.compare.groups import group_changes
 from spuraudit.compare.paired import bootstrap_key, paired_change
 from spuraudit.compare.scores import METRICS
 from spuraudit.errors import RunError
+from spuraudit.record.directions import GOOD_LOW, NEITHER
 from spuraudit.stats.intervals import RESAMPLES, bootstrap_means, jeffreys_pairs, percentile
 from spuraudit.stats.multiple import benjamini_hochberg
 from spuraudit.stats.rcs import rcs_values
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from spuraudit.record.comparison import Change
     from spuraudit.record.scan import Measurement, ScanRecord
 
-#: What less of is better.
-_GOOD_LOW = {"swap_gap", "swap_pull", "feature_drop", "feature_drop_excess"}
-#: Neither more nor less is better by itself.
-_NEITHER = {"spurious_accuracy", "control_drop"}
 _ROUNDING = 1e-9
 
 
@@ -64,8 +61,8 @@ def _change(
                 f"{said.scope or 'all images'}.",
                 "Scan again with this version of spuraudit.",
             )
-    judged = one.metric not in _NEITHER and one.scope.get("feature") not in core
-    good_low = one.metric in _GOOD_LOW
+    judged = one.metric not in NEITHER and one.scope.get("feature") not in core
+    good_low = one.metric in GOOD_LOW
     return described(one, other, paired.change, p=paired.p, direction=direction(paired.change, good_low, judged))
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spuraudit.gates import words
-from spuraudit.gates.directions import GOOD_LOW
 from spuraudit.gates.judged import ROUNDING, Evidence, Judged, margin_of
+from spuraudit.record.directions import GOOD_LOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ import re
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from spuraudit.errors import ConfigError, did_you_mean
-from spuraudit.gates.directions import NEITHER
+from spuraudit.record.directions import NEITHER
 from spuraudit.record.units import lowest
 from spuraudit.record.verdict import Rule
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spuraudit.gates.directions import GOOD_LOW
 from spuraudit.gates.rules import format_scope
+from spuraudit.record.directions import GOOD_LOW
 from spuraudit.record.units import unit_of
 
 if TYPE_CHECKING:

@@ -15,10 +15,9 @@ import toys
 from gate_records import measured, record
 
 from spuraudit.cli.main import main
-from spuraudit.compare import changes, compare_runs
+from spuraudit.compare import compare_runs
 from spuraudit.errors import ConfigError, RunError, UsageError
 from spuraudit.gates import accept, judge, parse_rule
-from spuraudit.gates.directions import GOOD_LOW, NEITHER
 from spuraudit.record.comparison import Change, ComparedRun, Comparison
 from spuraudit.record.folder import read_record, read_verdict, to_json
 from spuraudit.record.scan import Measurement, ScanRecord
@@ -179,11 +178,6 @@ def test_without_a_baseline_a_drop_is_not_evaluated(capsys: pytest.CaptureFixtur
     code, (result,) = gated("new", None, "drop(clean_accuracy) <= 1")
     assert (code, result.outcome) == (2, "not evaluated")
     assert "spuraudit scan OLD_MODEL --data data -o runs/baseline" in result.text
-
-
-def test_which_way_is_worse_is_what_compare_says() -> None:
-    assert GOOD_LOW == changes._GOOD_LOW
-    assert NEITHER == changes._NEITHER
 
 
 # Comparisons by hand: every side of every bound.
