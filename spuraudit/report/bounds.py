@@ -21,11 +21,24 @@ SWEEP_CELLS = 10_000
 """Cells of all drawn sweeps together: twelve 7x7 grids are 588, and a grid of 56x56 is drawn three times."""
 CURVES = 4
 """Source images of a drawn sweep whose own curves are drawn; the paper shows four."""
-IMAGE_BYTES = 3_000_000
-"""Bytes of pictures in a report after base64; cards beyond it go without."""
+REPORT_BYTES = 10_000_000
+"""Bytes of a report; above it pictures shrink, then go (report/fitting.py)."""
+LOGO_BYTES = 200_000
+"""Bytes of a logo."""
+NOTES_BYTES = 100_000
+"""Bytes of notes."""
+CLEARED_CARDS = 3
+"""Cleared features shown as cards where nothing is suspected: so many get exhibits."""
+SHARED = 5
+"""Classes or models that a card names with which it shares its feature."""
+MATRIX = 12
+"""Classes in a matrix of class pairs, those with the largest gaps."""
+MATRICES = 4
+"""Matrices of class pairs, one per region."""
+COMPOSITES = 6
+"""Images whose composites stand beside the class pairs."""
 RECORD_BYTES = 1_500_000
 """Bytes of the embedded record; above it the most detailed measurements stay in scan.json."""
-"""Together with plotly (4.8 MB) and the tables a report stays below 10 MB."""
 HEAT_ROWS = 60
 """Features in a zoo's heat table, those that fool most models first."""
 HEAT_MODELS = 60

@@ -26,7 +26,7 @@ def download(name: str, kind: str, content: bytes, says: str) -> Download:
     """
     if len(content) <= bounds.CSV_BYTES:
         return Download(name, _url(kind, content), size(len(content)), says)
-    packed = gzip.compress(content, 9, mtime=0)
+    packed = gzip.compress(content, 6, mtime=0)
     if len(packed) * 4 // 3 <= bounds.PACKED_BYTES:
         return Download(f"{name}.gz", _url("application/gzip", packed), size(len(content)), f"{says} Compressed.")
     return Download(name, None, size(len(content)), says)

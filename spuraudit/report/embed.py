@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from markupsafe import Markup
 from spuraudit.report import bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pydantic import BaseModel
 
     from spuraudit.record.scan import ScanRecord
 
@@ -33,26 +34,50 @@ def embedded_record(record: ScanRecord, most: int = bounds.RECORD_BYTES) -> tupl
 
     The most detailed numbers go first: curves, then cells, then class pairs and features, then classes; then findings.
     """
-    content = record.model_dump(mode="json", by_alias=True)
+    # What a record of 1,000 classes holds is mostly left out: entries are weighed one by one, and dumped when kept.
+    kept = {name: [(item, _weight(item)) for item in getattr(record, name)] for name in LISTS}
+    rest = record.model_copy(update={name: [] for name in LISTS}).model_dump(mode="json", by_alias=True)
+    spare = most - len(script_json(rest))
     left_out: dict[str, int] = {}
-    steps: list[tuple[str, Callable[[dict[str, Any]], bool]]] = [
-        ("curves", lambda _: True),
-        ("measurements", lambda item: "cell" in item["scope"]),
-        ("measurements", lambda item: "donor_class" in item["scope"] or "feature" in item["scope"]),
-        ("findings", lambda item: not item["suspected"]),
-        ("measurements", lambda item: "class" in item["scope"]),
-        ("findings", lambda item: bool(item["exhibits"]) or True),
-    ]
-    text = script_json(content)
-    for part, leaves in steps:
-        if len(text) <= most:
-            break
-        kept = [item for item in content[part] if not leaves(item)]
-        if len(kept) < len(content[part]):
-            left_out[part] = left_out.get(part, 0) + len(content[part]) - len(kept)
-            content[part] = kept
-            text = script_json({**content, "omitted": left_out})
-    return text, left_out
+    text = None
+    for name, leaves in (("", _never), *STEPS):
+        if name:
+            stays = [(item, weight) for item, weight in kept[name] if not leaves(item)]
+            if len(stays) == len(kept[name]):
+                continue
+            left_out[name] = left_out.get(name, 0) + len(kept[name]) - len(stays)
+            kept[name] = stays
+        if sum(weight for items in kept.values() for _, weight in items) <= spare:
+            text = _dumped(rest, kept, left_out)
+            if len(text) <= most:
+                return text, left_out
+    return text if text is not None else _dumped(rest, kept, left_out), left_out
+
+
+LISTS = ("curves", "measurements", "findings")
+STEPS: tuple[tuple[str, Callable[[Any], bool]], ...] = (
+    ("curves", lambda _: True),
+    ("measurements", lambda item: "cell" in item.scope),
+    ("measurements", lambda item: "donor_class" in item.scope or "feature" in item.scope),
+    ("findings", lambda item: not item.suspected),
+    ("measurements", lambda item: "class" in item.scope),
+    ("findings", lambda _: True),
+)
+"""What is left out of the embedded record, and in which order."""
+
+
+def _never(_: Any) -> bool:
+    return False
+
+
+def _weight(item: BaseModel) -> int:
+    """Bytes of an entry in JSON with its comma, about: letters that JSON escapes weigh more."""
+    return len(item.model_dump_json(by_alias=True)) + 1
+
+
+def _dumped(rest: dict[str, Any], kept: dict[str, list[tuple[Any, int]]], left_out: dict[str, int]) -> Markup:
+    lists = {name: [item.model_dump(mode="json", by_alias=True) for item, _ in items] for name, items in kept.items()}
+    return script_json({**rest, **lists, **({"omitted": left_out} if left_out else {})})
 
 
 def policy(scripts: list[str]) -> str:

@@ -10,6 +10,8 @@ from spuraudit.record.folder import read_record, to_json, write_bytes
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from spuraudit.report.edition import Edition
+
 SUFFIXES = (".html", ".json", ".csv", ".md")
 
 
@@ -24,32 +26,43 @@ def check_suffix(output: Path) -> None:
 
 
 def write(
-    run: Path, output: Path, *, title: str | None = None, charts: bool = True, against: Path | None = None
+    run: Path,
+    output: Path,
+    *,
+    title: str | None = None,
+    charts: bool = True,
+    against: Path | None = None,
+    edition: Edition | None = None,
 ) -> Path:
     """Render `run` into `output`, whole or not at all; returns `output`.
 
     .html the page, .md the short form, .csv one row per measurement, .json the record itself. `against`: folder of a
-    zoo run, among whose models the page places this one; the other forms do not say where a model stands.
-    Raises UsageError for another extension, RunError where a run cannot be read or the file not be written.
+    zoo run, among whose models the page places this one. Only the page has an edition and says where a model stands.
+    Raises UsageError for another extension or a page that cannot be as small as its edition asks, RunError where a run
+    cannot be read or the file not be written.
     """
     check_suffix(output)
-    write_bytes(output, _content(run, output.suffix.lower(), title, charts, against))
+    suffix = output.suffix.lower()
+    content = _page(run, title, charts, against, edition) if suffix == ".html" else _short(run, suffix, title)
+    write_bytes(output, content.encode())
     return output
 
 
-def _content(run: Path, suffix: str, title: str | None, charts: bool, against: Path | None) -> bytes:
+def _page(run: Path, title: str | None, charts: bool, against: Path | None, edition: Edition | None) -> str:
+    from spuraudit.report.page import render
+
+    return render(run, title=title, charts=charts, against=against, edition=edition)
+
+
+def _short(run: Path, suffix: str, title: str | None) -> str:
     if suffix == ".json":
-        return to_json(read_record(run))
+        return to_json(read_record(run)).decode()
     if suffix == ".csv":
         from spuraudit.report.csv_table import csv_text
 
-        return csv_text(read_record(run)).encode()
-    if suffix == ".md":
-        from spuraudit.report.evidence import gather
-        from spuraudit.report.markdown import markdown_text
+        return csv_text(read_record(run))
+    from spuraudit.report.evidence import gather
+    from spuraudit.report.markdown import markdown_text
 
-        evidence = gather(run)
-        return markdown_text(evidence.record, evidence.verdict, title=title).encode()
-    from spuraudit.report.page import render
-
-    return render(run, title=title, charts=charts, against=against).encode()
+    evidence = gather(run)
+    return markdown_text(evidence.record, evidence.verdict, title=title)

@@ -1,4 +1,4 @@
-"""The page: views of the record put into the templates of templates/. Same run folder, same bytes."""
+"""The page: views of the record put into the templates of templates/. Same run folder and edition, same bytes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from spuraudit.report.collecting import collector_paused
+from spuraudit.report.edition import Edition
 from spuraudit.report.embed import embedded_record, policy, script_json
 from spuraudit.report.evidence import Evidence, gather
+from spuraudit.report.fitting import Fit, fitted, ladder
 from spuraudit.report.numbers import Numbers
 from spuraudit.report.pictures import Pictures
 from spuraudit.report.published import PublishedModel, published_models
@@ -17,25 +20,34 @@ from spuraudit.report.views.coverage import coverage
 from spuraudit.report.views.headline import headline
 from spuraudit.report.views.key_numbers import key_groups
 from spuraudit.report.views.patches import patch_view
-from spuraudit.report.views.provenance import command_line, provenance
+from spuraudit.report.views.provenance import command_line, provenance, seen
+from spuraudit.report.views.sharing import Sharing
 from spuraudit.report.views.sigma import sigma_view
 from spuraudit.report.views.suspects import suspects_view
-from spuraudit.report.views.swap import disagreement, swap_view
-from spuraudit.report.views.zoo import among_published, among_zoo, zoo_view
+from spuraudit.report.views.swap import composites, disagreement, swap_view
+from spuraudit.report.views.zoo import ZooView, among_published, among_zoo, zoo_view
 from spuraudit.report.zoo_evidence import ZooEvidence, gather_zoo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def render(run: Path, *, title: str | None = None, charts: bool = True, against: Path | None = None) -> str:
+def render(
+    run: Path,
+    *,
+    title: str | None = None,
+    charts: bool = True,
+    against: Path | None = None,
+    edition: Edition | None = None,
+) -> str:
     """The report of a run folder as one HTML text. `charts` adds plotly (4.8 MB) on top of the drawn charts.
 
     `against`: folder of a zoo run, whose models take the place of the published ones.
-    Raises RunError where a folder holds no finished run.
+    Raises RunError where a folder holds no finished run, UsageError where the edition allows too few bytes.
     """
     zoo = gather_zoo(against) if against is not None else None
-    return render_evidence(gather(run), title=title, charts=charts, zoo=zoo)
+    with collector_paused():
+        return render_evidence(gather(run), title=title, charts=charts, zoo=zoo, edition=edition)
 
 
 def render_evidence(
@@ -45,46 +57,84 @@ def render_evidence(
     charts: bool = True,
     published: list[PublishedModel] | None = None,
     zoo: ZooEvidence | None = None,
+    edition: Edition | None = None,
 ) -> str:
     """The page as a pure function of record, verdict, images, and the models beside: the published ones or a zoo's."""
-    views = _views(evidence, published_models() if published is None and zoo is None else published or [], zoo)
+    edition = edition or Edition()
+    models = published_models() if published is None and zoo is None else published or []
     shown = title or f"{evidence.record.model.name} on {evidence.record.data.name}"
-    page = Page(shown, [section for section in _sections(views) if section.shown])
-    made = environment()
-    scripts = _scripts(views) if charts else []
-    scripts.append(source("script/report.js"))
-    return made.get_template("report.html.j2").render(
-        page=page,
-        record=evidence.record,
-        csp=policy(scripts),
-        style=Markup(made.get_template("style/report.css.j2").render()),
-        scripts=[Markup(script) for script in scripts],
-        chart_data=script_json(_chart_data(views)) if charts else None,
-        **views,
-    )
+    maker = _Maker(evidence, zoo, models, edition, shown)
+    steps = ladder(charts=charts, pictures=bool(evidence.images) and not edition.redact)
+    return fitted(lambda fit: maker.draw(fit, fit.said(steps[0], edition.most)), steps, edition.most)
 
 
-def _views(evidence: Evidence, published: list[PublishedModel], zoo: ZooEvidence | None) -> dict[str, Any]:
+class _Maker:
+    """Draws one page several times, smaller each time; what does not depend on its size is made once."""
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        zoo: ZooEvidence | None,
+        published: list[PublishedModel],
+        edition: Edition,
+        title: str,
+    ) -> None:
+        record = evidence.record
+        numbers = Numbers(record.measurements)
+        company = among_published(record, published) if zoo is None else among_zoo(record, numbers, zoo)
+        self._record, self._title = record, title
+        self._sharing = Sharing(record, zoo)
+        self._pictures = Pictures(evidence.images, withheld=edition.redact)
+        self._made = environment()
+        self._views = {**_views(evidence, numbers, zoo_view(record, numbers, company)), "edition": edition}
+        self._embedded: dict[int, tuple[Markup, dict[str, int]]] = {}
+
+    def draw(self, fit: Fit, given_up: list[str]) -> str:
+        """The page with what a fit allows; `given_up` says what was left out for it."""
+        views = {**self._views, **self._fitting(fit), "given_up": given_up}
+        library = _library(views) if fit.charts else ""
+        script = source("script/report.js")
+        return self._made.get_template("report.html.j2").render(
+            page=Page(self._title, [section for section in _sections(views) if section.shown]),
+            record=self._record,
+            csp=policy([library, script] if library else [script]),
+            style=Markup(self._made.get_template("style/report.css.j2").render()),
+            library=Markup(library),
+            script=Markup(script),
+            chart_data=script_json(_chart_data(views)) if fit.charts else None,
+            **views,
+        )
+
+    def _fitting(self, fit: Fit) -> dict[str, Any]:
+        """The views that depend on the size."""
+        record, pictures = self._record, self._pictures
+        if fit.record not in self._embedded:
+            self._embedded[fit.record] = embedded_record(record, fit.record)
+        embedded, left_out = self._embedded[fit.record]
+        return {
+            "suspects": suspects_view(record, pictures, fit, self._sharing),
+            "composites": composites(record, pictures, fit),
+            "seen": seen(record, pictures, fit),
+            "embedded": embedded,
+            "embedded_left_out": left_out,
+        }
+
+
+def _views(evidence: Evidence, numbers: Numbers, zoo: ZooView | None) -> dict[str, Any]:
     record = evidence.record
-    numbers = Numbers(record.measurements)
-    embedded, left_out = embedded_record(record)
-    company = among_published(record, published) if zoo is None else among_zoo(record, numbers, zoo)
     return {
         "head": headline(record, evidence.verdict),
-        "key_groups": key_groups(numbers),
-        "suspects": suspects_view(record, Pictures(evidence.images)),
+        "key_groups": key_groups(numbers, zoo),
         "disagreement": disagreement(record, numbers),
         "swap": swap_view(record, numbers),
         "sigma": sigma_view(numbers),
-        "zoo": zoo_view(record, numbers, company),
+        "zoo": zoo,
         "patches": patch_view(record, numbers),
         "classes": classes_view(record, numbers),
         "coverage": coverage(record),
         "ran": [audit.name for audit in record.audits if audit.status == "run"],
         "facts": provenance(record),
         "command": command_line(record),
-        "embedded": embedded,
-        "embedded_left_out": left_out,
     }
 
 
@@ -92,13 +142,14 @@ def _sections(views: dict[str, Any]) -> list[Section]:
     zoo = views["zoo"]
     return [
         Section("numbers", "Key numbers", "key_numbers", bool(views["key_groups"])),
+        Section("notes", "Notes", "notes", views["edition"].notes is not None),
         Section("suspects", "Suspected spurious features", "suspects"),
         Section("disagreement", "Why noise and swap disagree", "disagreement", views["disagreement"] is not None),
         Section("swap", "Region swap", "swap", views["swap"] is not None),
-        Section("sigma", "Accuracy and noise level", "sigma", views["sigma"] is not None),
-        Section("zoo", zoo.company.title if zoo else "", "zoo", zoo is not None),
         Section("patches", "Patch swap", "patches", views["patches"] is not None),
+        Section("sigma", "Accuracy and noise level", "sigma", views["sigma"] is not None),
         Section("classes", "Classes", "classes"),
+        Section("zoo", zoo.company.title if zoo else "", "zoo", zoo is not None),
         Section("coverage", "What was not measured", "coverage"),
         Section("method", "Method and limits", "method"),
         Section("provenance", "Provenance", "provenance"),
@@ -110,10 +161,10 @@ def _chart_data(views: dict[str, Any]) -> dict[str, Any]:
     return {name: views[name].data for name in ("zoo", "patches") if views[name] is not None}
 
 
-def _scripts(views: dict[str, Any]) -> list[str]:
+def _library(views: dict[str, Any]) -> str:
     """plotly's bundle, only where a chart will use it."""
     if not _chart_data(views):
-        return []
+        return ""
     from plotly.offline import get_plotlyjs
 
-    return [str(get_plotlyjs())]
+    return str(get_plotlyjs())

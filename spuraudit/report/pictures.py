@@ -1,14 +1,16 @@
-"""Exhibits as data URIs, within a budget, and only real pictures."""
+"""Exhibits as data URIs, as stored or smaller, and only real pictures."""
 
 from __future__ import annotations
 
+import io
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
-from spuraudit.report import bounds
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+QUALITY = 60
+"""Of pictures that are made smaller."""
 
 
 def media_type(content: bytes) -> str | None:
@@ -21,24 +23,61 @@ def media_type(content: bytes) -> str | None:
 
 
 class Pictures:
-    """Hands out data URIs until the budget is spent; counts what could not be shown."""
+    """Hands out data URIs of one set of images; counts what could not be shown. Smaller ones are made once."""
 
-    def __init__(self, images: Mapping[str, bytes], budget: int = bounds.IMAGE_BYTES) -> None:
+    def __init__(self, images: Mapping[str, bytes], *, withheld: bool = False) -> None:
         self._images = images
-        self._left = budget
-        self.missing = 0
-        self.over_budget = 0
+        self._made: dict[tuple[str, int | None], str | None] = {}
+        self.withheld = withheld
+        self._missing: set[str] = set()
 
-    def source(self, file: str) -> str | None:
-        """The data URI of an exhibit, or None where it is missing, no picture, or beyond the budget."""
+    @property
+    def missing(self) -> int:
+        """Files that were asked for and are missing or no pictures."""
+        return len(self._missing)
+
+    @property
+    def without(self) -> str:
+        """Why a picture is not there, for its place on the page."""
+        return "Picture withheld." if self.withheld else "Picture not in this file."
+
+    def source(self, file: str, side: int | None = None, *, grain: bool = False) -> str | None:
+        """The data URI of an exhibit, or None where there is none.
+
+        side: its longer side is at most so many pixels; None: as it is stored. `grain`: pixels are dropped, not
+        averaged, so that noise stays as strong as the model saw it.
+        """
+        if self.withheld:
+            return None
+        if (file, side) not in self._made:
+            self._made[file, side] = self._uri(file, side, grain)
+        return self._made[file, side]
+
+    def _uri(self, file: str, side: int | None, grain: bool) -> str | None:
         content = self._images.get(file)
         kind = media_type(content) if content is not None else None
         if content is None or kind is None:
-            self.missing += 1
+            self._missing.add(file)
             return None
-        uri = f"data:{kind};base64,{b64encode(content).decode()}"
-        if len(uri) > self._left:
-            self.over_budget += 1
-            return None
-        self._left -= len(uri)
-        return uri
+        smaller = _smaller(content, side, grain) if side is not None else None
+        if smaller is not None and len(smaller) < len(content):
+            kind, content = "image/webp", smaller
+        return f"data:{kind};base64,{b64encode(content).decode()}"
+
+
+def _smaller(content: bytes, side: int, grain: bool) -> bytes | None:
+    """WebP of QUALITY within `side` x `side` pixels; None for a picture that cannot be decoded."""
+    from PIL import Image
+
+    try:
+        picture = Image.open(io.BytesIO(content)).convert("RGB")
+    except (OSError, ValueError, SyntaxError):
+        return None
+    longest = max(picture.size)
+    if longest > side:
+        width, height = (max(1, round(edge * side / longest)) for edge in picture.size)
+        way = Image.Resampling.NEAREST if grain else Image.Resampling.LANCZOS
+        picture = picture.resize((width, height), way)
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=QUALITY, method=2)
+    return buffer.getvalue()

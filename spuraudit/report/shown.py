@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from spuraudit.report import bounds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from spuraudit.record.scan import Exhibit, Finding, ScanRecord
 
 
@@ -22,18 +24,27 @@ class CardSource:
 
 def suspects(record: ScanRecord) -> list[CardSource]:
     """All suspected findings in rank order, grouped."""
+    return _grouped(finding for finding in record.findings if finding.suspected)
+
+
+def shown_cards(record: ScanRecord) -> list[CardSource]:
+    """The first groups, as many as a report shows as cards.
+
+    Where nothing is suspected: cleared features with exhibits. A report without any picture convinces nobody.
+    """
+    found = suspects(record)[: bounds.CARDS]
+    if found:
+        return found
+    return _grouped(finding for finding in record.findings if finding.exhibits)[: bounds.CLEARED_CARDS]
+
+
+def _grouped(findings: Iterable[Finding]) -> list[CardSource]:
     groups: dict[tuple[str, str, str], list[Finding]] = {}
-    for finding in record.findings:
-        if finding.suspected:
-            groups.setdefault((finding.audit, finding.class_name, finding.feature), []).append(finding)
+    for finding in findings:
+        groups.setdefault((finding.audit, finding.class_name, finding.feature), []).append(finding)
     return [
         CardSource(
             lead, others, [exhibit for finding in (lead, *others) for exhibit in finding.exhibits][: bounds.EXHIBITS]
         )
         for lead, *others in groups.values()
     ]
-
-
-def shown_cards(record: ScanRecord) -> list[CardSource]:
-    """The first groups, as many as a report shows as cards."""
-    return suspects(record)[: bounds.CARDS]

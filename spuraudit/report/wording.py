@@ -112,7 +112,8 @@ def short(finding: Finding) -> str:
     if finding.audit == "patch_swap":
         return f"{class_and_feature(finding)}: swapping it costs {plain(finding.effect, 2)} of certainty"
     if finding.audit == "region_swap":
-        return f"{class_and_feature(finding)}: swapping in another class's costs {points(finding.effect)} of accuracy"
+        cost = points(finding.effect)
+        return f"{class_and_feature(finding)}: swapping in that of another class costs {cost} of accuracy"
     return f"{class_and_feature(finding)}: noise on it costs {points(finding.effect)} more than noise elsewhere"
 
 

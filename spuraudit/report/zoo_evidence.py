@@ -10,9 +10,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from spuraudit.record.zoo_folder import read_model, read_zoo, run_folder, zoo_folder
+from spuraudit.record.zoo_folder import read_zoo, run_folder, zoo_folder
+from spuraudit.report.collecting import collector_paused
 from spuraudit.report.numbers import PRIMARY_SIGMA, Numbers
 from spuraudit.report.published import PublishedModel
+from spuraudit.report.zoo_reading import read_compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,11 +104,12 @@ def gather_zoo(folder: Path) -> ZooEvidence:
     """
     folder = zoo_folder(folder)
     zoo = read_zoo(folder)
-    audited = [
-        reduced(model, read_model(folder, zoo, model), (run_folder(folder, model) / "report.html").is_file())
-        for model in zoo.models
-        if model.status == "evaluated"
-    ]
+    with collector_paused():
+        audited = [
+            reduced(model, read_compared(folder, zoo, model), (run_folder(folder, model) / "report.html").is_file())
+            for model in zoo.models
+            if model.status == "evaluated"
+        ]
     return ZooEvidence(zoo, audited, _common_sigma(audited))
 
 

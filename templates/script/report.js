@@ -83,17 +83,34 @@
     said.setAttribute("role", "status");
     box.append(label, said);
     table.closest(".scroll").before(box);
+    const only = marked(table, box);
     const texts = rows.map((row) => row.textContent.toLowerCase());
-    input.addEventListener("input", () => {
+    const marks = rows.map((row) => only !== null && row.querySelector("[data-marked]") !== null);
+    const update = () => {
       const wanted = input.value.trim().toLowerCase();
+      const few = only !== null && only.checked;
       let shown = 0;
       rows.forEach((row, index) => {
-        const fits = texts[index].includes(wanted);
+        const fits = texts[index].includes(wanted) && (!few || marks[index]);
         row.hidden = !fits;
         shown += fits;
       });
-      said.textContent = wanted ? shown + " of " + rows.length + " rows" : "";
-    });
+      said.textContent = wanted || few ? shown + " of " + rows.length + " rows" : "";
+    };
+    input.addEventListener("input", update);
+    if (only) only.addEventListener("change", update);
+  }
+
+  // A box that leaves only the rows that the page has marked, where it has marked some.
+  function marked(table, box) {
+    if (!table.dataset.markedName || !table.querySelector("[data-marked]")) return null;
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    input.type = "checkbox";
+    label.className = "only";
+    label.append(input, table.dataset.markedName);
+    box.lastChild.before(label);
+    return input;
   }
 
   function unfold() {
@@ -194,12 +211,21 @@
 
   function restyle() { drawn.forEach((draw) => draw()); }
 
+  // plotly takes a second to start: it stands in the page as text, and runs when the first chart comes near.
+  function library() {
+    if (typeof Plotly !== "undefined") return;
+    const script = document.createElement("script");
+    script.textContent = byId("plotly").textContent;
+    document.head.append(script);
+  }
+
   function charts() {
     const data = read("spuraudit-charts");
-    if (!data || typeof Plotly === "undefined") return;
+    if (!data || !byId("plotly")) return;
     const makers = { zoo, patches };
     const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
       if (!entry.isIntersecting) return;
+      library();
       const box = entry.target;
       const host = box.querySelector(".live");
       seen.unobserve(box);

@@ -125,8 +125,8 @@ def test_charts_answer_and_replace_the_drawing(browser: Any, pages: dict[str, Pa
         kinds = page.evaluate(
             "[...document.querySelectorAll('.js-plotly-plot')].map(p => p._fullData.map(t => t.type))"
         )
-        assert kinds[0] == ["scatter"] * len(kinds[0])
-        assert kinds[1] == ["heatmap"]
+        assert kinds[0] == ["heatmap"]
+        assert kinds[1] == ["scatter"] * len(kinds[1])
         page.select_option("[data-live=patches] select", "1")
         lost = page.evaluate("document.querySelector('[data-live=patches] .js-plotly-plot').data[0].z")
         assert len(lost) == 7

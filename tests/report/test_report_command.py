@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from spuraudit.cli.report import report
 from spuraudit.errors import RunError, UsageError
+from spuraudit.record.folder import read_record
 
 app = typer.Typer()
 app.command()(report)
@@ -47,10 +48,31 @@ def test_several_runs_each_get_their_page(run: Path, tmp_path: Path) -> None:
     assert result.stdout.split() == [str(run / "report.html"), str(second / "report.html")]
 
 
-def test_one_output_for_several_runs_is_refused(run: Path, tmp_path: Path) -> None:
-    result = runner.invoke(app, [str(run), str(run), "-o", str(tmp_path / "a.html")])
+def test_several_runs_go_on_one_page(run: Path, tmp_path: Path) -> None:
+    other = sample_run.healthy_run(tmp_path / "healthy")
+    page = tmp_path / "a.html"
+    result = runner.invoke(app, [str(run), str(other), "-o", str(page)])
+    assert result.exit_code == 0, result.output
+    text = page.read_text(encoding="utf-8")
+    for folder in (run, other):
+        assert read_record(folder).model.name in text
+
+
+@pytest.mark.parametrize(
+    ("file", "more", "says"),
+    [
+        ("a.csv", [], "several runs go on one HTML page"),
+        ("a.html", ["--redact-images"], "--redact-images has no effect"),
+        ("a.html", ["--notes", "notes.md"], "--notes has no effect"),
+    ],
+)
+def test_what_the_page_of_several_runs_cannot_be_is_refused(
+    run: Path, tmp_path: Path, file: str, more: list[str], says: str
+) -> None:
+    result = runner.invoke(app, [str(run), str(run), "-o", str(tmp_path / file), *more])
     assert isinstance(result.exception, UsageError)
-    assert not (tmp_path / "a.html").exists()
+    assert says in result.exception.message
+    assert not (tmp_path / file).exists()
 
 
 def test_a_bad_extension_stops_before_the_first_file(run: Path, tmp_path: Path) -> None:

@@ -42,10 +42,10 @@ def test_sections_stand_in_the_order_of_weight(birds: Path) -> None:
         "Suspected spurious features",
         "Why noise and swap disagree",
         "Region swap",
-        "Accuracy and noise level",
-        "Among published models",
         "Patch swap",
+        "Accuracy and noise level",
         "Classes",
+        "Among published models",
         "What was not measured",
         "Method and limits",
         "Provenance",
@@ -68,7 +68,7 @@ def test_verdict_says_gates_and_the_strongest_finding_in_plain_words(birds: Path
     assert "The model fails 1 of 2 gates." in text
     assert (
         "The audit found 4 suspected spurious features. The strongest is the background of waterbird: "
-        "swapping in another class's costs 63.5 points of accuracy." in text
+        "swapping in that of another class costs 63.5 points of accuracy." in text
     )
     assert "swap_gap, feature = background: at most 10 points 55.0 points 51.1 to 58.9 640" in text
     assert "rcs, sigma = 0.25: at least 0.2 (lower end of the interval) 0.263 0.213 to 0.313 640" in text
@@ -76,7 +76,8 @@ def test_verdict_says_gates_and_the_strongest_finding_in_plain_words(birds: Path
 
 def test_without_gates_nothing_passes(tmp_path: Path) -> None:
     text = shown(sample_run.birds_run(tmp_path))
-    assert "Verdict: no gates No gates were set, so nothing was passed or failed." in text
+    assert "Verdict: no gates The audit found 4 suspected spurious features." in text
+    assert "No gates were set, so nothing was passed or failed." in text
     assert "passes" not in text.split("Key numbers Every number")[0]
 
 
@@ -108,10 +109,13 @@ def test_card_shows_numbers_control_sentence_and_pictures(birds: Path) -> None:
         "With noise on the feature “reed belt”, the share of “waterbird” images named correctly goes from 87.7 % to "
         "60.0 %; the same amount of noise elsewhere in the same images changes it by −4.6 points." in page.text
     )
-    assert "Drop beyond control 23.1 points 95 % 11.0 to 35.0 Significance q = 0.012 Images n = 65" in page.text
+    assert (
+        "Drop beyond control 23.1 points 95 % 11.0 to 35.0 Drop 27.7 points Control drop 4.6 points "
+        "Significance q = 0.012 Images n = 65" in page.text
+    )
     assert "Read with care: Only 65 images carry this feature; the interval is wide." in page.text
     assert "Unnamed region, lower middle (cell 46) of landbird" in page.text
-    assert len(page.images) == 4 * (2 * 3 + 1)
+    assert len(page.images) == 4 * (2 * 3 + 1) + 2 * 3 + 1  # cards, composites beside the class pairs, what was seen
     for image in page.images:
         assert image["alt"]
         assert image["src"].startswith("data:image/webp;base64,")

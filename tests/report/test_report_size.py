@@ -10,7 +10,7 @@ import sample_run
 from page_outline import outline
 
 from spuraudit.report import render
-from spuraudit.report.pictures import Pictures, media_type
+from spuraudit.report.pictures import media_type
 
 LIMIT = 10_000_000
 
@@ -43,15 +43,6 @@ def test_plotly_is_left_out_where_no_chart_uses_it(tmp_path: Path) -> None:
         tmp_path / "bare", sample_run.record(classes={"a": 3}, measurements=[], findings=[], audits=[])
     )
     assert len(render(bare)) < 150_000
-
-
-def test_pictures_stop_at_the_budget_and_are_counted() -> None:
-    webp = b"RIFF\x00\x00\x00\x00WEBP" + bytes(600)
-    pictures = Pictures({f"{index}.webp": webp for index in range(5)}, budget=2_000)
-    shown = [pictures.source(f"{index}.webp") for index in range(5)]
-    assert [source is not None for source in shown] == [True, True, False, False, False]
-    assert pictures.over_budget == 3
-    assert pictures.missing == 0
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,19 @@ def interval_bar(
     return drawing(WIDTH, 26, label, *parts, class_="bar")
 
 
+def rug(values: list[float], here: float, *, low: float, high: float, label: str, ticks: tuple[float, ...]) -> Markup:
+    """A thin line per value between `low` and `high`, and a thick one where this model stands among them."""
+    scale, middle = Scale(low, high, 8, WIDTH - 8), 13.0
+    parts = [line(scale(tick), 3, scale(tick), 23) for tick in ticks]
+    parts.append(line(8, middle, WIDTH - 8, middle, tone="rule"))
+    parts += [
+        line(scale(value), 7, scale(value), 19, tone="slate", stroke_width=1.5, stroke_opacity=0.55)
+        for value in sorted(values)
+    ]
+    parts.append(line(scale(here), 2, scale(here), 24, tone="accent", stroke_width=3))
+    return drawing(WIDTH, 26, label, *parts, class_="bar")
+
+
 def axis(low: float, high: float, ticks: tuple[float, ...], names: tuple[str, ...]) -> Markup:
     """The labels under a column of interval bars; hidden from readers of the text, who have the numbers."""
     scale = Scale(low, high, 8, WIDTH - 8)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spuraudit.report.charts.bars import axis, interval_bar
-from spuraudit.report.formats import count, interval, value_of
+from spuraudit.report.charts.bars import axis, interval_bar, rug
+from spuraudit.report.formats import count, interval, many, plain, value_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
     from spuraudit.record.scan import Measurement
     from spuraudit.report.numbers import Numbers
+    from spuraudit.report.views.zoo import ZooView
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,14 @@ _POINTS = _Axis(-1, 1, (-1, -0.5, 0, 0.5, 1), ("−100", "−50", "0", "50", "10
 _UNIT = _Axis(0, 1, (0, 0.25, 0.5, 0.75, 1), ("0", "0.25", "0.5", "0.75", "1"))
 
 
-def key_groups(numbers: Numbers) -> list[KeyGroup]:
-    """Accuracies, RCS, differences, certainty: each group on its own axis; only what the run measured."""
+def key_groups(numbers: Numbers, zoo: ZooView | None = None) -> list[KeyGroup]:
+    """Accuracies, RCS, differences, certainty: each group on its own axis; only what the run measured.
+
+    `zoo`: the models among which the RCS is placed.
+    """
     groups = [
         ("Accuracy", _accuracies(numbers), _SHARE),
-        ("Relative core sensitivity", _sensitivity(numbers), _SIGNED),
+        ("Relative core sensitivity", [*_sensitivity(numbers), _standing(numbers, zoo)], _SIGNED),
         ("Accuracy lost, in points", _lost(numbers), _POINTS),
         ("Certainty lost", _certainty(numbers), _UNIT),
     ]
@@ -91,6 +95,30 @@ def _sensitivity(numbers: Numbers) -> list[KeyRow | None]:
         return []
     explains = f"above 0 the object counts for more, below 0 the background (σ {sigma:g})"
     return [_row(numbers, "RCS", explains, "rcs", "accent", "circle", _SIGNED, sigma=sigma)]
+
+
+def _standing(numbers: Numbers, zoo: ZooView | None) -> KeyRow | None:
+    """Where the model's RCS lies among those of others, on the axis of its own."""
+    sigma = numbers.sigma()
+    found = numbers.get("rcs", sigma=sigma) if sigma is not None else None
+    if zoo is None or found is None or found.value is None:
+        return None
+    others = [model.rcs for model in zoo.company.models if model.rcs is not None]
+    if not others:
+        return None
+    span = f"{plain(min(others))} to {plain(max(others))}"
+    lower = f"{zoo.below} of {len(others)} lower"
+    label = f"RCS of {many(len(others), zoo.company.noun, zoo.company.nouns)}: {span}; {lower} than this model."
+    return KeyRow(
+        zoo.company.title,
+        "RCS of the others, thin lines, and of this model, the thick one",
+        lower,
+        f"theirs: {span}",
+        count(len(others)),
+        "",
+        [f"for orientation only: see the section “{zoo.company.title}”"] if zoo.company.cautions else [],
+        rug(others, found.value, low=_SIGNED.low, high=_SIGNED.high, label=label, ticks=_SIGNED.ticks),
+    )
 
 
 def _lost(numbers: Numbers) -> list[KeyRow | None]:

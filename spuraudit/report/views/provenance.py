@@ -6,9 +6,13 @@ import shlex
 from typing import TYPE_CHECKING
 
 from spuraudit.report.formats import NONE, count, many, plain, size
+from spuraudit.report.shown import shown_cards
+from spuraudit.report.views.suspect_card import PanelView, panel_view
 
 if TYPE_CHECKING:
     from spuraudit.record.scan import ModelRecord, ScanRecord
+    from spuraudit.report.fitting import Fit
+    from spuraudit.report.pictures import Pictures
 
 Facts = list[tuple[str, str]]
 
@@ -26,6 +30,16 @@ HEADS = {
     "sigmoid": "sigmoid: every output is a label of its own, given or not",
 }
 """What each `ModelRecord.head` is."""
+
+
+def seen(record: ScanRecord, pictures: Pictures, fit: Fit) -> tuple[str, PanelView] | None:
+    """Id and picture of an image as the network saw it, after resize and crop; None where no exhibit has one."""
+    exhibits = (exhibit for card in shown_cards(record)[: fit.cards] for exhibit in card.exhibits)
+    for exhibit in exhibits:
+        for panel in exhibit.panels:
+            if panel.kind == "image" and (view := panel_view(panel, pictures, fit.side)).source:
+                return exhibit.image, view
+    return None
 
 
 def command_line(record: ScanRecord) -> str:

@@ -9,6 +9,8 @@ from spuraudit.report import bounds
 from spuraudit.report.charts.bars import Mark, dumbbell
 from spuraudit.report.charts.colour import cividis, ink_on
 from spuraudit.report.formats import NONE, count, interval, listing, many, percent, plain, points, pts
+from spuraudit.report.shown import shown_cards
+from spuraudit.report.views.suspect_card import PanelView, panel_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,9 +18,12 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from spuraudit.record.scan import Finding, Measurement, ScanRecord, Scope
+    from spuraudit.report.fitting import Fit
     from spuraudit.report.numbers import Numbers
+    from spuraudit.report.pictures import Pictures
 
-MATRIX_CLASSES = 12
+COMPOSITE_SIDE = 112
+"""Pixels of a composite beside the class pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,22 @@ class MatrixCell:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Gaps of one feature: rows are the images' classes, columns the donors'."""
+    """Gaps of one feature: rows are the images' classes, columns the donors'. `partial`: classes were left out."""
 
     feature: str
+    partial: bool
     donors: list[str]
     rows: list[tuple[str, list[MatrixCell | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """An image of a class with the region of a donor of its own class, and with that of another class's."""
+
+    class_name: str
+    region: str
+    card: str
+    panels: list[PanelView]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +86,7 @@ class SwapView:
 
 def swap_view(record: ScanRecord, numbers: Numbers) -> SwapView | None:
     """None where region swap left no numbers."""
-    found = {
+    tested = {
         (finding.feature, finding.class_name): finding for finding in record.findings if finding.audit == "region_swap"
     }
     overall = _largest(numbers.shaped("swap_gap", "feature"))
@@ -79,20 +95,21 @@ def swap_view(record: ScanRecord, numbers: Numbers) -> SwapView | None:
     if not (overall or classes or pairs):
         return None
     features = {str(item.scope["feature"]) for item in (*overall, *classes, *pairs)}
-    names = [item.name for item in record.data.classes if any(row.scope["class"] == item.name for row in classes)]
-    matrices = (
-        [_matrix(feature, names, numbers) for feature in sorted(features)] if 2 < len(names) <= MATRIX_CLASSES else []
-    )
+    matrices = _matrices(pairs, record, numbers)
     return SwapView(
-        [_row(item, numbers, found) for item in overall],
-        [_row(item, numbers, found) for item in classes[: bounds.ROWS]],
-        [_row(item, numbers, found) for item in pairs[: bounds.ROWS]],
-        matrices if pairs else [],
+        [_row(item, numbers, tested) for item in overall],
+        [_row(item, numbers, tested) for item in classes[: bounds.ROWS]],
+        [_row(item, numbers, tested) for item in pairs[: bounds.ROWS]],
+        matrices[: bounds.MATRICES],
         len(features) > 1,
         [
-            f"{many(len(rows) - bounds.ROWS, name)} with smaller gaps: see scan.json or the CSV."
-            for rows, name in ((classes, "row"), (pairs, "class pair"))
-            if len(rows) > bounds.ROWS
+            f"{many(len(rows) - most, name, several)} with smaller gaps: see scan.json or the CSV."
+            for rows, most, name, several in (
+                (matrices, bounds.MATRICES, "matrix", "matrices"),
+                (classes, bounds.ROWS, "row", "rows"),
+                (pairs, bounds.ROWS, "class pair", "class pairs"),
+            )
+            if len(rows) > most
         ],
     )
 
@@ -136,18 +153,52 @@ def _row(gap: Measurement, numbers: Numbers, found: dict[tuple[str, str], Findin
     )
 
 
-def _matrix(feature: str, names: list[str], numbers: Numbers) -> Matrix:
-    rows: list[tuple[str, list[MatrixCell | None]]] = []
-    for name in names:
-        cells: list[MatrixCell | None] = []
-        for donor in names:
-            scope: Scope = {"feature": feature, "class": name, "donor_class": donor}
-            value = _at(numbers, "swap_gap", scope)
-            colour = cividis(value) if value is not None else ""
-            cells.append(MatrixCell(pts(value, 0), colour, ink_on(colour)) if value is not None else None)
-        if any(cells):
-            rows.append((name, cells))
-    return Matrix(feature, names, rows)
+def _matrices(pairs: list[Measurement], record: ScanRecord, numbers: Numbers) -> list[Matrix]:
+    """One per feature, that with the largest gap first."""
+    by_feature: dict[str, list[Scope]] = {}
+    for item in pairs:
+        if item.value is not None:
+            by_feature.setdefault(str(item.scope["feature"]), []).append(item.scope)
+    order = {item.name: item.index for item in record.data.classes}
+    made = [_matrix(feature, gaps, order, numbers) for feature, gaps in by_feature.items()]
+    return [matrix for matrix in made if matrix is not None]
+
+
+def _matrix(feature: str, gaps: list[Scope], order: dict[str, int], numbers: Numbers) -> Matrix | None:
+    """The classes that lose most and the donors that take most, in the data's order; None below three of either.
+
+    gaps: scopes of the class pairs, the largest gap first.
+    """
+    losing = list(dict.fromkeys(str(scope["class"]) for scope in gaps))
+    chosen = set(losing[: bounds.MATRIX])
+    taking = list(dict.fromkeys(str(scope["donor_class"]) for scope in gaps if scope["class"] in chosen))
+    if len(losing) < 3 or len(taking) < 3:
+        return None
+    names = sorted(chosen, key=lambda name: (order.get(name, len(order)), name))
+    donors = sorted(taking[: bounds.MATRIX], key=lambda name: (order.get(name, len(order)), name))
+    rows = [(name, [_cell(feature, name, donor, numbers) for donor in donors]) for name in names]
+    return Matrix(feature, len(losing) > len(names) or len(taking) > len(donors), donors, rows)
+
+
+def _cell(feature: str, name: str, donor: str, numbers: Numbers) -> MatrixCell | None:
+    value = _at(numbers, "swap_gap", {"feature": feature, "class": name, "donor_class": donor})
+    if value is None:
+        return None
+    colour = cividis(value)
+    return MatrixCell(pts(value, 0), colour, ink_on(colour))
+
+
+def composites(record: ScanRecord, pictures: Pictures, fit: Fit) -> list[Composite]:
+    """One image per card of region swap, small: the cards show them large."""
+    side = min(fit.side or COMPOSITE_SIDE, COMPOSITE_SIDE)
+    made = []
+    for card in shown_cards(record)[: fit.cards]:
+        if card.lead.audit == "region_swap" and card.exhibits:
+            panels = [panel for panel in card.exhibits[0].panels if panel.kind in ("image", "same", "other")]
+            views = [panel_view(panel, pictures, side) for panel in panels]
+            if views and all(view.source for view in views):
+                made.append(Composite(card.lead.class_name, card.lead.feature, card.lead.id, views))
+    return made[: bounds.COMPOSITES]
 
 
 @dataclass(frozen=True, slots=True)
