@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXIT_CODES: dict[Outcome, int] = {"pass": EXIT_PASS, "fail": EXIT_GATE_FAILED, "not evaluated": EXIT_NOT_EVALUATED}
 _STYLES = {"pass": "green", "fail": "bold red", "not evaluated": "bold yellow", "warn": "yellow"}
 _PIPE_WIDTH = 120  # rich assumes 80 columns where there is no terminal, and CI logs are wider
+_LINE = 2000  # characters of a sentence, whatever names are in it
 
 
 def gate(
@@ -143,6 +144,7 @@ def print_verdict(verdict: Verdict) -> None:
     from rich.text import Text
 
     from spuraudit.gates import baseline, ignores
+    from spuraudit.gates.outputs import facts
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(_table(verdict))
@@ -154,7 +156,8 @@ def print_verdict(verdict: Verdict) -> None:
     lines += [ignores.describe(one) for one in verdict.ignores]
     lines += [*baseline.describe(verdict.accepted), *verdict.notes]
     for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        # on one line: in GitHub's log a class name that begins a line may be a command
+        console.print(Text(facts.one_line(line, _LINE)), soft_wrap=True)
 
 
 def _table(verdict: Verdict) -> Table:
@@ -170,5 +173,12 @@ def _table(verdict: Verdict) -> Table:
     for result in verdict.gates:
         said = facts.standing(result)
         numbers = facts.value(result), facts.interval(result), facts.limit(result), facts.count(result)
-        table.add_row(Text(said, style=_STYLES[said]), *(Text(cell) for cell in (result.rule.id, *numbers)))
+        table.add_row(Text(said, style=_STYLES[said]), *(Text(cell) for cell in (_name(result.rule.id), *numbers)))
     return table
+
+
+def _name(gate: str) -> str:
+    """The id of a gate for a cell, where it may be broken into lines: in GitHub's log, `::` would begin a command."""
+    from spuraudit.gates.outputs import facts
+
+    return facts.one_line(gate, _LINE).replace("::", ": :")

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import outputs_verdicts
 import pytest
 import typer
 from gate_records import measured, record
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from spuraudit.cli.gate import gate
+from spuraudit.cli.gate import gate, print_verdict
 from spuraudit.cli.schema import schema
 from spuraudit.errors import ConfigError, RunError, UsageError
 from spuraudit.record.folder import read_verdict, to_json
@@ -296,3 +297,12 @@ def test_no_verdict_outlives_a_judgement_that_failed(run: Path) -> None:
     with pytest.raises(ConfigError):
         Ran(gate, run, "--rule", "rcs > 0.2")
     assert not (run / "verdict.json").exists()
+
+
+def test_no_name_begins_a_line_of_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """`::error::` at the start of a line is a command where GitHub reads the output."""
+    print_verdict(outputs_verdicts.hostile())
+    out = capsys.readouterr().out
+    assert "::error::injected" in out
+    assert not [line for line in out.splitlines() if line.lstrip().startswith("::")]
+    assert "\x1b" not in out
