@@ -22,13 +22,13 @@ SECRET = "hf_abcDEF0123456789"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder of its own, and an empty working folder in it that no configuration reaches."""
     home = tmp_path / "home"
-    (home / "work" / ".git").mkdir(parents=True)
+    (home / "project" / ".git").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
     for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN_PATH", "TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "SPURAUDIT_DATA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(home / "work")
+    monkeypatch.chdir(home / "project")
     return home
 
 
@@ -68,7 +68,7 @@ def test_the_dry_run_scans_two_images(home: Path, capsys: pytest.CaptureFixture[
     assert found.startswith("2 images on cpu, ")
     assert answer.content["ready"] is True
     assert answer.err.startswith("READY: a scan can run here")
-    assert [path.name for path in (home / "work").iterdir()] == [".git"]
+    assert [path.name for path in (home / "project").iterdir()] == [".git"]
 
 
 def test_a_dry_run_that_fails_is_exit_2(
@@ -278,18 +278,18 @@ gates: ["rcs >= 0.1"]
 
 
 def test_settings_say_where_they_come_from(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    toys.draw(home / "work" / "squares", toys.Toy(classes=2, test=2, train=1))
-    (home / "work" / ".spuraudit.yaml").write_text(CONFIG)
+    toys.draw(home / "project" / "squares", toys.Toy(classes=2, test=2, train=1))
+    (home / "project" / ".spuraudit.yaml").write_text(CONFIG)
     answer = quick(capsys)
-    assert answer.of("config", "file") == ("ok", "~/work/.spuraudit.yaml")
+    assert answer.of("config", "file") == ("ok", "~/project/.spuraudit.yaml")
     assert answer.of("config", "gates") == ("ok", "1: rcs >= 0.1")
     assert answer.of("config", "seed")[1] == "4 (from .spuraudit.yaml)"
     assert answer.of("config", "sigmas")[1] == "0.5 (from .spuraudit.yaml)"
     assert answer.of("config", "audits")[1] == "noise, region_swap (from .spuraudit.yaml)"
     assert answer.of("config", "trials")[1] == "5 (default)"
     assert answer.of("config", "model")[0] == "missing"
-    assert answer.of("data", "location fast") == ("warning", "~/work/nowhere: no such folder")
-    assert answer.of("data", "data of .spuraudit.yaml")[1] == "~/work/squares: 6 images, 2 classes, 1 features"
+    assert answer.of("data", "location fast") == ("warning", "~/project/nowhere: no such folder")
+    assert answer.of("data", "data of .spuraudit.yaml")[1] == "~/project/squares: 6 images, 2 classes, 1 features"
 
 
 def test_datasets_are_found_where_a_scan_finds_them(
@@ -305,7 +305,7 @@ def test_datasets_are_found_where_a_scan_finds_them(
 
 @pytest.mark.parametrize("text", ["gats: []\n", "audits: {noise: {sigma: -1}}\n", "audits: [nois]\n"])
 def test_a_config_that_no_scan_could_read_blocks(text: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (home / "work" / ".spuraudit.yaml").write_text(text)
+    (home / "project" / ".spuraudit.yaml").write_text(text)
     answer = quick(capsys, code=2)
     assert answer.lines["config", "file"]["blocks"] is True
     assert answer.of("config", "file")[0] == "missing"
@@ -322,7 +322,7 @@ def test_devices_and_disk(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         assert answer.of("devices", "CUDA")[0] in ("missing", "warning")
     free = shutil.disk_usage("/")._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: free)
-    assert quick(capsys).of("disk", "working folder") == ("warning", "~/work: 1 kB free")
+    assert quick(capsys).of("disk", "working folder") == ("warning", "~/project: 1 kB free")
 
 
 def test_the_text_has_a_line_per_finding_and_the_ways_out(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
