@@ -39,9 +39,11 @@ def report(
         typer.Option(metavar="FILE", help="Your notes for the readers: Markdown, or plain text as .txt."),
     ] = None,
     max_report_mb: Annotated[
-        float,
-        typer.Option(help="Largest page; pictures shrink, then go, to stay within it, and the page says so."),
-    ] = 10.0,
+        float | None,
+        typer.Option(
+            help="Largest page; pictures shrink, then go, to stay within it, and the page says so. Default: 10."
+        ),
+    ] = None,
 ) -> None:
     """Render the report of finished runs: HTML, Markdown, CSV or JSON. Needs neither model nor data.
 
@@ -59,11 +61,16 @@ def report(
     outputs, others = output or [], zoo_folder(against)
     for file in outputs:
         check_suffix(file)
+    of_a_page = {"--logo": logo, "--notes": notes, "--max-report-mb": max_report_mb}
     if len(runs) > 1 and outputs:
-        idle = {"--against": against, "--logo": logo, "--notes": notes, "--redact-images": redact_images or None}
+        idle = {"--against": against, "--redact-images": redact_images or None, **of_a_page}
         _together(runs, outputs, title, [name for name, value in idle.items() if value is not None])
         return
-    edition = make_edition(logo=logo, notes=notes, redact=redact_images, most_mb=max_report_mb)
+    if outputs and not any(file.suffix.lower() == ".html" for file in outputs):
+        for name in (name for name, value in of_a_page.items() if value is not None):
+            raise UsageError(f"{name} has no effect: no HTML page is written.", "Leave it out, or add -o report.html.")
+    most = {} if max_report_mb is None else {"most_mb": max_report_mb}
+    edition = make_edition(logo=logo, notes=notes, redact=redact_images, **most)
     for run in runs:
         for file in outputs or [resolve_run(run) / "report.html"]:
             typer.echo(write(run, file, title=title, charts=charts, against=others, edition=edition))

@@ -64,6 +64,7 @@ def test_several_runs_go_on_one_page(run: Path, tmp_path: Path) -> None:
         ("a.csv", [], "several runs go on one HTML page"),
         ("a.html", ["--redact-images"], "--redact-images has no effect"),
         ("a.html", ["--notes", "notes.md"], "--notes has no effect"),
+        ("a.html", ["--max-report-mb", "5"], "--max-report-mb has no effect"),
     ],
 )
 def test_what_the_page_of_several_runs_cannot_be_is_refused(
@@ -73,6 +74,14 @@ def test_what_the_page_of_several_runs_cannot_be_is_refused(
     assert isinstance(result.exception, UsageError)
     assert says in result.exception.message
     assert not (tmp_path / file).exists()
+
+
+@pytest.mark.parametrize("option", [("--logo", "logo.png"), ("--notes", "notes.md"), ("--max-report-mb", "5")])
+def test_what_belongs_to_a_page_is_refused_without_one(run: Path, tmp_path: Path, option: tuple[str, str]) -> None:
+    result = runner.invoke(app, [str(run), "-o", str(tmp_path / "a.csv"), *option])
+    assert isinstance(result.exception, UsageError)
+    assert f"{option[0]} has no effect: no HTML page is written." in result.exception.message
+    assert not (tmp_path / "a.csv").exists()
 
 
 def test_a_bad_extension_stops_before_the_first_file(run: Path, tmp_path: Path) -> None:
