@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from spuraudit.errors import ConfigError
+from spuraudit.record.text_file import read_text
 from spuraudit.record.yaml_lines import YamlDocument
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "pyproject.toml"
 _TABLE = ("tool", "spuraudit")
+_TOO_LARGE = ("", "A pyproject.toml is short: check the path.")
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'-]+)\s*=")
 _ITEM = re.compile(r"\s*[{\"']")
@@ -25,30 +27,19 @@ _ITEM = re.compile(r"\s*[{\"']")
 
 def has_table(file: Path) -> bool:
     """Whether a pyproject.toml has a `[tool.spuraudit]`. Raises ConfigError where it may and cannot be read."""
-    text = _text(file)
+    text = read_text(file, str(file), too_large=_TOO_LARGE)
     return "spuraudit" in text and _table(file, text) is not None
 
 
 def load_pyproject(file: Path) -> YamlDocument:
     """`[tool.spuraudit]` as if it were a config file. Raises ConfigError: unreadable, malformed, no such table."""
-    text = _text(file)
+    text = read_text(file, str(file), too_large=_TOO_LARGE)
     value = _table(file, text)
     if value is None:
         raise ConfigError(
             f"{file}: there is no [tool.spuraudit].", "Add the table, or name a .spuraudit.yaml with --config."
         )
     return YamlDocument(f"{file} [tool.spuraudit]", value, _lines(text, value))
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: not UTF-8 text (byte {error.start}).", "Save the file as UTF-8.") from error
-    except OSError as error:
-        raise ConfigError(
-            f"{file}: cannot be read ({error.strerror}).", "Check the path and its permissions."
-        ) from error
 
 
 def _table(file: Path, text: str) -> Any:

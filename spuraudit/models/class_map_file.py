@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from spuraudit.errors import ConfigError, did_you_mean
+from spuraudit.record.text_file import read_text
 from spuraudit.record.yaml_lines import YamlDocument, load
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SHOWN = 5
-_LARGEST_FILE = 16 * 2**20
+_TOO_LARGE = (", which is no class map", "Check the path.")
 _CSV_HEADER = ["class", "output"]
 
 
@@ -32,7 +33,7 @@ def read_class_map(path: Path, class_names: Sequence[str], num_outputs: int) -> 
     gets the one output of exactly its name. Raises ConfigError naming file and line for an unknown or repeated class,
     an output that is no whole number, out of range or claimed twice; naming the file for classes that are missing.
     """
-    name, text = str(path), _read(path)
+    name, text = str(path), read_text(path, str(path), too_large=_TOO_LARGE)
     kind = path.suffix.lower()
     if kind == ".txt":
         return _matched(name, _lines(name, text), class_names, num_outputs)
@@ -52,19 +53,6 @@ def read_class_map(path: Path, class_names: Sequence[str], num_outputs: int) -> 
     if set(value) == {"names"} and isinstance(value["names"], list) and any(isinstance(n, str) for n in value["names"]):
         return _matched(name, _listed(document), class_names, num_outputs)
     return _from_mapping(document, _Claims(name, class_names, num_outputs))
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ConfigError(f"{path}: larger than 16 MiB, which is no class map.", "Check the path.")
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}).", "Save the file as UTF-8.") from error
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}).", "Check the path and its permissions."
-        ) from error
 
 
 def _hint(class_names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from spuraudit.errors import ConfigError, did_you_mean
+from spuraudit.record.text_file import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Key = str | int
 M = TypeVar("M", bound=BaseModel)
 
-_LARGEST_FILE = 16 * 2**20
+_TOO_LARGE = ("", "Put long lists of images into a CSV file.")
 _DEEPEST = 64
 _SHOWN = 5
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
@@ -74,7 +75,7 @@ def load(source: Path | str, name: str | None = None) -> YamlDocument:
     key twice. An empty file has the value None.
     """
     if isinstance(source, Path):
-        name, text = name or str(source), _read(source, name or str(source))
+        name, text = name or str(source), read_text(source, name or str(source), too_large=_TOO_LARGE)
     else:
         name, text = name or "YAML text", source
     try:
@@ -101,19 +102,6 @@ def parse(document: YamlDocument, model: type[M]) -> M:
     text = "\n".join(problem for problem, _ in problems) + (f"\n... and {more} more problems." if more else "")
     hint = next((hint for _, hint in problems if hint), "Correct the line and run the command again.")
     raise ConfigError(text, hint)
-
-
-def _read(file: Path, name: str) -> str:
-    try:
-        if file.stat().st_size > _LARGEST_FILE:
-            raise ConfigError(f"{name}: larger than 16 MiB.", "Put long lists of images into a CSV file.")
-        return file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: not UTF-8 text (byte {error.start}).", "Save the file as UTF-8.") from error
-    except OSError as error:
-        raise ConfigError(
-            f"{name}: cannot be read ({error.strerror}).", "Check the path and its permissions."
-        ) from error
 
 
 def _at(name: str, mark: Any, problem: str, hint: str) -> ConfigError:
