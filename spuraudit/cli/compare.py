@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from spuraudit.cli import options
 from spuraudit.cli.stdout import printing
 from spuraudit.errors import UsageError, did_you_mean
 
@@ -30,7 +31,10 @@ def compare(
         list[Path] | None,
         typer.Option("-o", "--output", help="Where to write: .html, .md, .csv or .json by extension; may be repeated."),
     ] = None,
-    title: Annotated[str | None, typer.Option(help="Title of the page instead of “MODEL B against MODEL A”.")] = None,
+    title: options.Title = None,
+    logo: options.Logo = None,
+    notes: options.Notes = None,
+    split: options.SplitPage = False,
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="Of stdout: table, or json for a pipe.")
     ] = "table",
@@ -60,8 +64,9 @@ def compare(
 
     Example: spuraudit compare runs/old runs/new -o changes.html --fail-on worse-shortcut --fail-on accuracy
     """
-    from spuraudit.record.folder import write_bytes
-    from spuraudit.report.compare_page import comparison_content
+    from spuraudit.cli.pages import refuse_without_a_page
+    from spuraudit.report.compare_page import comparison_content, write_comparison
+    from spuraudit.report.edition import make_edition
     from spuraudit.report.output import check_suffix
     from spuraudit.report.views.compare_conditions import judge_conditions
     from spuraudit.report.views.compare_headline import statement
@@ -71,11 +76,14 @@ def compare(
     _check(form, wanted)
     for file in files:
         check_suffix(file)
+    if not any(file.suffix.lower() == ".html" for file in files):
+        refuse_without_a_page({"--logo": logo, "--notes": notes, "--split": split or None})
+    edition = make_edition(logo=logo, notes=notes)
     _refuse_same(a, b, allow_same)
     pair = gather_pair(a, b)
     conditions = judge_conditions(pair, wanted, min_n)
     for file in files:
-        write_bytes(file, comparison_content(pair, file.suffix.lower(), title=title))
+        write_comparison(pair, file, title=title, edition=edition, split=split)
     with printing():
         if form == "json":
             print(comparison_content(pair, ".json").decode(), end="")

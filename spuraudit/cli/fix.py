@@ -210,6 +210,7 @@ def fix(
         raise typer.Exit
     from spuraudit.cli.fix_outcome import conclude, conclude_several
     from spuraudit.cli.gating import before_a_scan
+    from spuraudit.cli.pages import pages_of
     from spuraudit.cli.progress import progress_for
     from spuraudit.fix.catalogue import make_method
     from spuraudit.fix.execute import carry_out
@@ -221,6 +222,7 @@ def fix(
 
     file = configuration(config)
     gates = before_a_scan(rule or [], config)
+    pages = pages_of(file)
     names = method_names(method)
     chosen_options = method_options(names, option or [])
     refuse_unread(names, {"from_run": from_run, "annotations": annotations})
@@ -282,11 +284,11 @@ def fix(
     if len(names) > 1:
         folder = run or _default_folder(prepare(make_method("erm")), "methods")
         tried = try_methods(prepare, names, chosen_options, folder, progress, budget=budget, argv=sys.argv[1:])
-        raise typer.Exit(conclude_several(tried, folder, output, gates, quiet=quiet))
+        raise typer.Exit(conclude_several(tried, folder, output, gates, pages, quiet=quiet))
     prepared = prepare(make_method(names[0], chosen_options[names[0]]))
     folder = run or _default_folder(prepared, prepared.method.name)
     record = carry_out(prepared, folder, argv=sys.argv[1:])
-    raise typer.Exit(conclude(record, folder, output, gates, quiet=quiet))
+    raise typer.Exit(conclude(record, folder, output, gates, pages, quiet=quiet))
 
 
 def _refuse_overwriting(model: str, kwargs: Mapping[str, object], output: Path | None) -> None:

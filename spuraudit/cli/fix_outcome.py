@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spuraudit.cli.gating import Asked
+    from spuraudit.cli.pages import Pages
     from spuraudit.record.comparison import Interval
     from spuraudit.record.fix import FixRecord
     from spuraudit.record.fix_trials import FixTrials
@@ -26,24 +27,25 @@ _SHOWN = (
 )
 
 
-def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked, *, quiet: bool) -> int:
+def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked, pages: Pages, *, quiet: bool) -> int:
     """Write the checkpoint and the page, judge the fixed model, print; returns the exit code."""
     from spuraudit.cli.gate import EXIT_CODES, print_verdict
     from spuraudit.cli.gating import judge_run
-    from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
+    from spuraudit.record.folder import point_last, read_record, write_bytes, write_verdict
     from spuraudit.report.views.fix_headline import statement
 
+    (folder / "verdict.json").unlink(missing_ok=True)  # judging may end with an error
     fixed = folder / record.arms.fixed.checkpoint
     if output is not None:
         write_bytes(output, _as(fixed, output.suffix.lower()))
-    report = write_pages(folder)
+    report = write_pages(folder, pages)
     if folder.parent.name == "runs":
         point_last(folder)
     code, verdict = EXIT_PASS, None
     if gates.rules:
         run = folder / record.arms.fixed.run
         verdict = judge_run(run, read_record(run), gates)
-        write_bytes(folder / "verdict.json", to_json(verdict))
+        write_verdict(folder / "verdict.json", verdict, run)
         code = EXIT_CODES[verdict.outcome]
     with printing():
         print_numbers(record)
@@ -53,23 +55,22 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked,
     return code
 
 
-def write_pages(folder: Path) -> Path:
+def write_pages(folder: Path, pages: Pages) -> Path:
     """The page of a fix, which it returns, and the reports of its scans, which that page leads to."""
     from spuraudit.record.fix import read_fix
-    from spuraudit.record.folder import write_bytes
-    from spuraudit.report.fix_page import render_fix
     from spuraudit.report.output import write
 
     arms = read_fix(folder).arms
     for arm in (arms.before, arms.control, arms.fixed):
         if arm is not None:
-            write(folder / arm.run, folder / arm.run / "report.html", charts=False)  # 5 MB less, three times
-    report = folder / "report.html"
-    write_bytes(report, render_fix(folder).encode())
-    return report
+            # 5 MB less, three times
+            write(folder / arm.run, folder / arm.run / "report.html", charts=False, edition=pages.edition)
+    return write(folder, folder / "report.html", title=pages.title, edition=pages.edition)
 
 
-def conclude_several(trials: FixTrials, folder: Path, output: Path | None, gates: Asked, *, quiet: bool) -> int:
+def conclude_several(
+    trials: FixTrials, folder: Path, output: Path | None, gates: Asked, pages: Pages, *, quiet: bool
+) -> int:
     """The page of each fix, the recommended checkpoint, and a table of all methods; returns the exit code.
 
     The gates judge the recommended model. Without one nothing is written to `output`, and the code is 2.
@@ -78,11 +79,12 @@ def conclude_several(trials: FixTrials, folder: Path, output: Path | None, gates
     from spuraudit.cli.gating import judge_run
     from spuraudit.errors import EXIT_NOT_EVALUATED
     from spuraudit.record.fix import read_fix
-    from spuraudit.record.folder import point_last, read_record, to_json, write_bytes
+    from spuraudit.record.folder import point_last, read_record, write_bytes, write_verdict
 
     for trial in trials.trials:
+        (folder / trial.method / "verdict.json").unlink(missing_ok=True)
         if trial.status == "done":
-            write_pages(folder / trial.method)
+            write_pages(folder / trial.method, pages)
     if folder.parent.name == "runs":
         point_last(folder)
     code, verdict = EXIT_PASS, None
@@ -94,7 +96,7 @@ def conclude_several(trials: FixTrials, folder: Path, output: Path | None, gates
         if gates.rules:
             run = best / arms.fixed.run
             verdict = judge_run(run, read_record(run), gates)
-            write_bytes(best / "verdict.json", to_json(verdict))
+            write_verdict(best / "verdict.json", verdict, run)
             code = EXIT_CODES[verdict.outcome]
     elif output is not None or gates.rules:
         code = EXIT_NOT_EVALUATED

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from spuraudit.cli import gate_outputs
+from spuraudit.cli import gate_outputs, older_page
 from spuraudit.cli.stdout import printing
-from spuraudit.errors import EXIT_GATE_FAILED, EXIT_NOT_EVALUATED, EXIT_PASS, UsageError
+from spuraudit.errors import EXIT_GATE_FAILED, EXIT_NOT_EVALUATED, EXIT_PASS, SpurauditError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rich.table import Table
 
     from spuraudit.cli.gating import Asked
@@ -38,8 +41,8 @@ def gate(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="Default: .spuraudit.yaml, upwards to the repository root; else a pyproject.toml with "
-            "[tool.spuraudit].",
+            help="Default: .spuraudit.yaml, upwards to the repository root; else a pyproject.toml "
+            r"with \[tool.spuraudit].",
         ),
     ] = None,
     min_n: Annotated[
@@ -87,34 +90,68 @@ def gate(
     Example: spuraudit gate runs/last --rule 'ci_low(rcs) >= 0.2'
     """
     from spuraudit.cli.gating import add_baselines, collect_gates, judge_run, write_findings
-    from spuraudit.record.folder import read_record, resolve_run, to_json, write_bytes
+    from spuraudit.record.folder import read_record, resolve_run, write_verdict
 
-    file = resolve_run(run) / "verdict.json"
-    if (file.parent / "scan.json").is_file():
-        file.unlink(missing_ok=True)  # where this call ends with an error, nobody may take the last verdict for its own
-    asked = collect_gates(rule or [], config, min_n)
-    if not asked.rules:
-        raise UsageError(
-            "There are no gates to judge: no --rule, and none in a .spuraudit.yaml or [tool.spuraudit] here or above.",
-            "Write one: --rule 'rcs >= 0.2', or in the file: - {id: rcs-floor, metric: rcs, min: 0.2, bound: ci_low}",
-        )
-    asked = add_baselines(asked, baseline or [])
-    if model is not None:
-        asked = replace(asked, model_file=model, model_optional=False)
-    record = read_record(run)
-    if write_baseline is not None:
-        _refuse_beside_writing(baseline or [], asked, strict_baseline)
-        write_findings(run, record, asked, write_baseline)
-        asked = replace(asked, accepted=write_baseline)
-    verdict = judge_run(run, record, asked, strict=strict_baseline)
-    write_bytes(file, to_json(verdict))
-    gate_outputs.write_outputs(verdict, record, junit=junit, sarif=sarif, markdown=markdown)
+    outputs = gate_outputs.Outputs(junit, sarif, markdown)
+    gate_outputs.check_outputs(outputs, _inputs(run, [config, model, write_baseline, *(baseline or [])]))
+    with gate_outputs.judging(outputs), _judged_again(folder := resolve_run(run)):
+        asked = collect_gates(rule or [], config, min_n)
+        if not asked.rules:
+            raise UsageError(
+                "There are no gates to judge: no --rule, and none in a .spuraudit.yaml or [tool.spuraudit] here or "
+                "above.",
+                "Write one: --rule 'rcs >= 0.2', or in the file: - {id: rcs-floor, metric: rcs, min: 0.2, bound: "
+                "ci_low}",
+            )
+        asked = add_baselines(asked, baseline or [])
+        if model is not None:
+            asked = replace(asked, model_file=model, model_optional=False)
+        record = read_record(run)
+        if write_baseline is not None:
+            _refuse_beside_writing(baseline or [], asked, strict_baseline)
+            write_findings(run, record, asked, write_baseline)
+            asked = replace(asked, accepted=write_baseline)
+        verdict = judge_run(run, record, asked, strict=strict_baseline)
+        write_verdict(folder / "verdict.json", verdict, folder)
+        gate_outputs.write_outputs(verdict, record, outputs)
+    older_page.compare(folder, verdict.outcome, headline(verdict))
     with printing():
         if not quiet:
             print_verdict(verdict)
     spared = exit_zero and verdict.outcome == "fail"
-    print(f"{headline(verdict)} {file}{' (exit code 0: --exit-zero)' if spared else ''}", file=sys.stderr)
+    said = f"{headline(verdict)} {folder / 'verdict.json'}"
+    print(f"{said}{' (exit code 0: --exit-zero)' if spared else ''}", file=sys.stderr)
     raise typer.Exit(EXIT_PASS if spared else EXIT_CODES[verdict.outcome])
+
+
+def _inputs(run: Path, given: Sequence[Path | None]) -> list[Path]:
+    """The files that no output may replace: of the run, of the command line, and the config that is found."""
+    from spuraudit.gates import find_config
+
+    found = []
+    with suppress(SpurauditError):  # is said where the config is read
+        found = [file for file in (find_config(Path.cwd()),) if file is not None]
+    own = [run / name for name in ("plan.json", "scan.json", "verdict.json", "report.html")]
+    return [*own, run, *found, *(file for file in given if file is not None)]
+
+
+@contextmanager
+def _judged_again(folder: Path) -> Iterator[None]:
+    """Inside, a run has no verdict of an earlier call; where it ends with an error there is none, and its page says so.
+
+    The verdict of a fix stays: it is of a run in another folder.
+    """
+    if any((folder / name).is_file() for name in ("fix.json", "trials.json")):
+        yield
+        return
+    file = folder / "verdict.json"
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        older_page.compare(folder, None, "NOT EVALUATED: the run could not be judged.")
+        raise
 
 
 def _refuse_beside_writing(given: list[Path], asked: Asked, strict: bool) -> None:
@@ -144,7 +181,7 @@ def print_verdict(verdict: Verdict) -> None:
     from rich.text import Text
 
     from spuraudit.gates import baseline, ignores
-    from spuraudit.gates.outputs import facts
+    from spuraudit.record.markdown import one_line
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.print(_table(verdict))
@@ -157,7 +194,7 @@ def print_verdict(verdict: Verdict) -> None:
     lines += [*baseline.describe(verdict.accepted), *verdict.notes]
     for line in lines:
         # on one line: in GitHub's log a class name that begins a line may be a command
-        console.print(Text(facts.one_line(line, _LINE)), soft_wrap=True)
+        console.print(Text(one_line(line, _LINE)), soft_wrap=True)
 
 
 def _table(verdict: Verdict) -> Table:
@@ -179,6 +216,6 @@ def _table(verdict: Verdict) -> Table:
 
 def _name(gate: str) -> str:
     """The id of a gate for a cell, where it may be broken into lines: in GitHub's log, `::` would begin a command."""
-    from spuraudit.gates.outputs import facts
+    from spuraudit.record.markdown import one_line
 
-    return facts.one_line(gate, _LINE).replace("::", ": :")
+    return one_line(gate, _LINE).replace("::", ": :")

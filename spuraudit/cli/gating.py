@@ -9,11 +9,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spuraudit.errors import RunError, UsageError
+from spuraudit.errors import ConfigError, RunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from spuraudit.gates.config import Config
     from spuraudit.record.comparison import Comparison
     from spuraudit.record.scan import ScanRecord
     from spuraudit.record.verdict import AcceptedFindings, Ignore, Rule, Verdict
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class Asked:
     """What is to be judged. `run` and `accepted` are paths of the two kinds of baseline.
 
-    `model_file` is the file that the run must be of; `model_optional`: it only stands in the config.
+    `model_file` is the file that the run must be of; `model_optional`: it only stands in the config. `said`: the
+    config, whose model and data the run must be of.
     """
 
     rules: list[Rule]
@@ -33,6 +35,8 @@ class Asked:
     model_file: Path | None = None
     model_optional: bool = False
     config: str | None = None
+    said: Config | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def has_drops(self) -> bool:
@@ -43,10 +47,24 @@ class Asked:
 def collect_gates(texts: Sequence[str], config: Path | None, min_n: int | None = None) -> Asked:
     """The config's gates, ignores, baselines and model, then the rules of the command line.
 
-    A rule given twice counts once. There may be no rules. Raises ConfigError for what cannot be understood.
+    A rule given twice counts once. There may be no rules. Says on stderr which config was found. Raises ConfigError for
+    what cannot be understood.
     """
+    asked = _collected(texts, config, min_n)
+    if config is None and asked.said is not None:
+        print(f"Config: {_shown(asked.said.file)}", file=sys.stderr)
+    return asked
+
+
+def _shown(file: Path) -> str:
+    """Relative to the working directory, where it lies below."""
+    here = Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
+
+
+def _collected(texts: Sequence[str], config: Path | None, min_n: int | None = None) -> Asked:
     from spuraudit.gates import check_rules, find_config, load_config, parse_rule
-    from spuraudit.gates.config import config_name
+    from spuraudit.gates.config import config_name, unread_tables
 
     file = config or find_config(Path.cwd())
     said = None if file is None else load_config(file)
@@ -59,7 +77,10 @@ def collect_gates(texts: Sequence[str], config: Path | None, min_n: int | None =
     if said is None:
         return Asked(rules)
     model = Path(said.model) if said.model is not None and Path(said.model).is_file() else None
-    asked = Asked(rules, said.ignores, model_file=model, model_optional=True, config=config_name(said.file))
+    asked = Asked(rules, said.ignores, model_file=model, model_optional=True, config=config_name(said.file), said=said)
+    unread = unread_tables(Path.cwd(), said.file) if config is None else []
+    notes = (f"{_shown(file)}: its [tool.spuraudit] is not read, {said.file.name} is." for file in unread)
+    asked = replace(asked, notes=tuple(notes))
     return _with_baselines(asked, said.baseline, f"{said.file}: baseline")
 
 
@@ -103,9 +124,15 @@ def before_a_scan(texts: Sequence[str], config: Path | None) -> Asked:
     """The gates of a run that is still to be made, of whatever model it is asked for.
 
     Raises ConfigError, UsageError or RunError now for what would prevent a verdict after a long run: rules that cannot
-    be understood, a baseline that is not there.
+    be understood, a list of gates that holds none, a baseline that is not there.
     """
-    asked = replace(collect_gates(texts, config), model_file=None)
+    asked = _collected(texts, config)
+    if asked.said is not None and asked.said.gates_line is not None and not asked.rules:
+        raise ConfigError(
+            f"{asked.said.file}, line {asked.said.gates_line}: gates: there is none, so nothing would be judged.",
+            "Write a gate, give one with --rule, or take the key out.",
+        )
+    asked = replace(asked, model_file=None, said=None)
     if asked.accepted is not None:
         read_findings(asked.accepted)
     if asked.run is not None and asked.has_drops:
@@ -117,13 +144,13 @@ def judge_run(run: Path, record: ScanRecord, asked: Asked, *, strict: bool = Fal
     """The verdict of a finished run today. Raises RunError, UsageError or ConfigError: then there is none."""
     from spuraudit.gates import judge
 
-    check_model(record, asked)
+    notes = check_subject(record, asked)
     accepted = None if asked.accepted is None else read_findings(asked.accepted)
     if strict and accepted is None:
         raise UsageError(
             "--strict-baseline has no effect: there are no accepted findings.", "Give their file with --baseline."
         )
-    return judge(
+    verdict = judge(
         record,
         asked.rules,
         ignores=asked.ignores,
@@ -133,6 +160,16 @@ def judge_run(run: Path, record: ScanRecord, asked: Asked, *, strict: bool = Fal
         strict=strict,
         config=asked.config,
     )
+    return verdict.model_copy(update={"notes": [*verdict.notes, *notes, *asked.notes]})
+
+
+def say_unjudged(config: Config | None, folder: Path) -> None:
+    """Of a zoo run, whose models no gate judges: that the config has some, and the command that does. On stderr."""
+    if config is None or not config.gates:
+        return
+    count = "The gate" if len(config.gates) == 1 else f"The {len(config.gates):,} gates"
+    print(f"{count} of {_shown(config.file)} did not judge these models. Each one:", file=sys.stderr)
+    print(f"  spuraudit gate {_shown(folder)}/models/MODEL --config {_shown(config.file)}", file=sys.stderr)
 
 
 def write_findings(run: Path, record: ScanRecord, asked: Asked, file: Path) -> None:
@@ -141,9 +178,9 @@ def write_findings(run: Path, record: ScanRecord, asked: Asked, file: Path) -> N
     from spuraudit.record.folder import to_json, write_bytes
 
     before = read_findings(file) if file.exists() else None
-    check_model(record, asked)
+    check_subject(record, asked)
     comparison = _comparison(run, asked)
-    found = accept(record, asked.rules, ignores=asked.ignores, today=today(), comparison=comparison)
+    found = accept(record, asked.rules, ignores=asked.ignores, today=today(), comparison=comparison, before=before)
     write_bytes(file, to_json(found))
     said = f"{len(found.findings):,} accepted finding{'' if len(found.findings) == 1 else 's'}"
     if before is not None:
@@ -170,13 +207,32 @@ def read_findings(file: Path) -> AcceptedFindings:
     return read_json(file, AcceptedFindings, "write it again with --write-baseline", foreign)
 
 
-def check_model(record: ScanRecord, asked: Asked) -> None:
-    """Raises RunError where the run is not of the model file that it should be of."""
+def check_subject(record: ScanRecord, asked: Asked) -> list[str]:
+    """What the record cannot tell about the model and data that were named, a sentence each.
+
+    Raises RunError where the run is not of the model file that it should be of, or of another model or other data than
+    the config names.
+    """
+    from spuraudit.gates import subject
+
+    said = asked.said
+    notes = _check_file(record, asked)
+    if said is not None and said.model is not None and asked.model_file is None:
+        notes += subject.check_model(record, said.model)
+    if said is not None and said.data is not None:
+        notes += subject.check_data(record, said.data, said.locations)
+    return notes
+
+
+def _check_file(record: ScanRecord, asked: Asked) -> list[str]:
+    """The same of a model file."""
     from spuraudit.record.folder import sha256_of
 
     file, audited = asked.model_file, record.model
-    if file is None or (asked.model_optional and audited.sha256 is None):
-        return
+    if file is None:
+        return []
+    if asked.model_optional and audited.sha256 is None:
+        return [f"The model file was not checked: {file}; the run's record names no sha256."]
     if not file.is_file():
         raise RunError(f"{file}: there is no such model file.", "Check the path.")
     digest = sha256_of(file)
@@ -186,6 +242,7 @@ def check_model(record: ScanRecord, asked: Asked) -> None:
             f"the file{' that the config names' if asked.model_optional else ''} has {digest[:12]}.",
             "Scan the model again, or name the file that the run is of with --model.",
         )
+    return []
 
 
 def _comparison(run: Path, asked: Asked) -> Comparison | None:

@@ -1,4 +1,4 @@
-"""`spuraudit init [RUN]`: a commented `.spuraudit.yaml` to start from. Needs no torch."""
+"""`spuraudit init [RUN]`: a commented `.spuraudit.yaml` to start from, and files for CI. Needs no torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spuraudit.cli import init_ci
+from spuraudit.cli.yaml_text import EDIT, comment, flow
 from spuraudit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spuraudit.cli.run_origin import Origin, Spec
     from spuraudit.gates.suggest import LeftOut, Suggested, Suggestion
     from spuraudit.record.scan import ScanRecord
 
-#: Marks the lines of the file that a person has to look at.
-EDIT = "<- EDIT"
 _NAME = ".spuraudit.yaml"
-_WIDTH = 100
 
 TEMPLATE = f"""\
 # What spuraudit scans here, and what it has to find. Three lines are yours: those marked {EDIT}.
@@ -51,7 +52,7 @@ gates:
 
 @dataclass(frozen=True)
 class _Written:
-    """A file's text, how many of its lines have to be looked at, and its gates."""
+    """A config file's text, how many of its lines have to be looked at, and its gates."""
 
     text: str
     edits: int
@@ -64,41 +65,110 @@ def init(
         typer.Argument(metavar="RUN", help="Finished run to start from: its model, data, audits and numbers."),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write: .yaml or .yml.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The config file to write: .yaml or .yml.")
     ] = Path(_NAME),
+    ci: Annotated[
+        list[init_ci.System] | None,
+        typer.Option(
+            "--ci",
+            metavar="SYSTEM",
+            help="A job for CI too: github (.github/workflows/spuraudit.yml), gitlab (.gitlab/spuraudit.yml) or "
+            "pre-commit (a hook, printed). Repeatable.",
+        ),
+    ] = None,
     min_n: Annotated[
         int | None,
         typer.Option("--min-n", min=1, help="Fewest images a gate's number may rest on. Default: 50. Needs RUN."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave FILE as it is, and write only the files of --ci, for what it says.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
     """Write a commented .spuraudit.yaml: from a finished run with limits that it passes, else a template.
 
     Limits are the ends of the run's 95 % intervals less a margin; numbers that could not be judged get no gate, and a
-    comment says why.
+    comment says why. With --ci, a job that scans with this file and gates is written as well.
 
-    Example: spuraudit init runs/last
+    Example: spuraudit init runs/last --ci github
 
-    Exit codes: 0 written, 2 the run could not be read, or FILE exists and --force was not given.
+    Later, for a config that is there: spuraudit init --keep --ci gitlab
+
+    Exit codes: 0 written, 2 the run could not be read, or a file exists and --force was not given: nothing was written.
     """
-    from spuraudit.record.folder import read_record, resolve_run, write_bytes
+    from spuraudit.record.folder import resolve_run, write_bytes
 
+    systems = list(dict.fromkeys(ci or []))
+    _check_options(run, output, systems, min_n, keep)
+    output = _kept(output) if keep else output
+    folder = None if run is None else resolve_run(run)
+    written, origin = _config(run, folder, output, min_n, keep)
+    texts: dict[init_ci.System, str] = {}
+    if systems:
+        filling = init_ci.filling(output, folder, origin, keep=keep)
+        texts = {system: init_ci.rendered(system, filling) for system in systems}
+    files = {} if written is None else {output: written.text}
+    files |= {file: texts[system] for system, file in init_ci.places(systems, output).items()}
+    _refuse_existing(list(files), output, force)
+    shadowed = _shadowed(output) if written is not None else []
+    for file, text in files.items():
+        write_bytes(file, text.encode())
+        typer.echo(file)
+    for line in (*shadowed, *_next_steps(run, output, written, origin, texts)):
+        typer.echo(line, err=True)
+
+
+def _check_options(
+    run: Path | None, output: Path, systems: Sequence[init_ci.System], min_n: int | None, keep: bool
+) -> None:
+    """Raises UsageError for what makes no sense, before anything is read."""
     if output.suffix.lower() not in (".yaml", ".yml"):
         raise UsageError(f"-o {output}: a config file is YAML.", "Name it .spuraudit.yaml, or give another .yaml file.")
-    if os.path.lexists(output) and not force:
-        raise UsageError(f"{output} exists; nothing was written.", "Give another file with -o, or replace it: --force.")
-    if run is None:
-        if min_n is not None:
-            raise UsageError("--min-n has no effect without RUN.", "Give a finished run, or leave the option out.")
-        written, origin = _Written(TEMPLATE, 3, 1), None
-    else:
-        folder = resolve_run(run)
-        written, origin = _from_run(read_record(run), folder, output, min_n)
-    shadowed = _shadowed(output)
-    write_bytes(output, written.text.encode())
-    typer.echo(output)
-    for line in (*shadowed, *_next_steps(run, output, written, origin)):
-        typer.echo(line, err=True)
+    if min_n is not None and (run is None or keep):
+        without = "RUN" if run is None else "a config to write: --keep leaves it as it is"
+        raise UsageError(f"--min-n has no effect without {without}.", "Give a finished run, or leave the option out.")
+    if keep and not systems:
+        raise UsageError("--keep leaves the config as it is, and nothing else was asked.", "Add --ci, such as: github.")
+
+
+def _kept(output: Path) -> Path:
+    """The config that stays as it is: `output`, or, by its usual name, the one that a scan here would find."""
+    from spuraudit.gates import find_config
+
+    found = output if output.is_file() else find_config(Path.cwd()) if output == Path(_NAME) else None
+    if found is None:
+        raise UsageError(f"--keep: there is no {output}; nothing was written.", "Leave --keep out, and it is written.")
+    return found
+
+
+def _refuse_existing(files: Sequence[Path], config: Path, force: bool) -> None:
+    """Raises UsageError where a file is there, or could not be put where it belongs, before anything is written."""
+    blocked = [above for file in files for above in file.parents if os.path.lexists(above) and not above.is_dir()]
+    if blocked:
+        raise UsageError(f"{blocked[0]} is no folder; nothing was written.", "Move it away, or give another -o.")
+    there = [file for file in files if os.path.lexists(file)]
+    if not there or force:
+        return
+    hint = "Give another file with -o, or replace it: --force."
+    if len(files) > 1:
+        hint = "Leave the config as it is: --keep. Replace what is there: --force."
+    elif there != [config]:
+        hint = "Replace it: --force."
+    raise UsageError(
+        f"{' and '.join(map(str, there))} {'exists' if len(there) == 1 else 'exist'}; nothing was written.", hint
+    )
+
+
+def _config(
+    run: Path | None, folder: Path | None, output: Path, min_n: int | None, keep: bool
+) -> tuple[_Written | None, Origin | None]:
+    """The config to be written, None where it stays as it is; and where the run came from."""
+    from spuraudit.record.folder import read_record
+
+    if run is None or folder is None:
+        return None if keep else _Written(TEMPLATE, 3, 1), None
+    written, origin = _from_run(read_record(run), folder, output, min_n)
+    return None if keep else written, origin
 
 
 def _shadowed(output: Path) -> list[str]:
@@ -126,11 +196,11 @@ def _from_run(record: ScanRecord, folder: Path, output: Path, min_n: int | None)
 
 def _head(record: ScanRecord) -> list[str]:
     return [
-        *_comment(
+        *comment(
             f"Written by `spuraudit init` from run {record.run.id}: {record.model.name} on {record.data.name}, "
             f"{record.data.images:,} images."
         ),
-        *_comment(
+        *comment(
             "The limits are what that run had, less a margin: it passes them, and a model that is clearly worse does "
             "not. They are where to start. Tighten them to what you promise."
         ),
@@ -144,17 +214,17 @@ def _made_of(record: ScanRecord, origin: Origin) -> list[str]:
     if origin.data_dir is not None:
         lines += _spec("data_dir", origin.data_dir)
     if origin.typed:
-        lines += _comment(f"This file has no keys for some of the run's options; add to each scan: {_shell(origin)}")
+        lines += comment(f"This file has no keys for some of the run's options; add to each scan: {_shell(origin)}")
     if not origin.parameters_known:
-        lines += _comment("The run folder has no plan.json of this version: parameters of the audits are the defaults.")
+        lines += comment("The run folder has no plan.json of this version: parameters of the audits are the defaults.")
     if origin.audits:
-        lines += ["audits:", *(f"  {name}: {_flow(values)}" for name, values in origin.audits.items())]
+        lines += ["audits:", *(f"  {name}: {flow(values)}" for name, values in origin.audits.items())]
     return [*lines, f"seed: {record.run.seed}", ""]
 
 
 def _spec(key: str, spec: Spec) -> list[str]:
     mark = "" if spec.sure else f"  # {EDIT}"
-    return [*_comment(f"{spec.why[0].upper()}{spec.why[1:]}."), f"{key}: {_flow(spec.text)}{mark}"]
+    return [*comment(f"{spec.why[0].upper()}{spec.why[1:]}."), f"{key}: {flow(spec.text)}{mark}"]
 
 
 def _gates(record: ScanRecord, suggested: Suggested, min_n: int | None) -> list[str]:
@@ -162,8 +232,8 @@ def _gates(record: ScanRecord, suggested: Suggested, min_n: int | None) -> list[
     head = "gates:" if lines else "gates: []  # none of the run's numbers can carry one, for the reasons below"
     rest = [line for one in suggested.left_out for line in _left_out(one)]
     skipped = [audit for audit in record.audits if audit.status == "skipped"]
-    rest += [line for audit in skipped for line in _comment(f"{audit.name} was not run: {audit.reason}", "  ")]
-    return [head, *lines, *([*_comment("Not suggested:", "  "), *rest] if rest else [])]
+    rest += [line for audit in skipped for line in comment(f"{audit.name} was not run: {audit.reason}", "  ")]
+    return [head, *lines, *([*comment("Not suggested:", "  "), *rest] if rest else [])]
 
 
 def _gate(gate: Suggestion, min_n: int | None) -> list[str]:
@@ -176,48 +246,35 @@ def _gate(gate: Suggestion, min_n: int | None) -> list[str]:
         "bound": rule.bound,
         **({"min_n": rule.min_n} if min_n is not None else {}),
     }
-    remark = _comment(gate.remark, "  ") if gate.remark else []
-    return [*_comment(f"Measured: {gate.measured}.", "  "), *remark, f"  - {_flow(values)}"]
+    remark = comment(gate.remark, "  ") if gate.remark else []
+    return [*comment(f"Measured: {gate.measured}.", "  "), *remark, f"  - {flow(values)}"]
 
 
 def _left_out(one: LeftOut) -> list[str]:
-    return _comment(f"{one.what}: {one.reason}", "  ")
-
-
-def _flow(value: object) -> str:
-    """A value as YAML on one line, quoted where it has to be."""
-    import yaml
-
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, sort_keys=False, width=1_000_000)
-    return text.strip()[1:-1]
-
-
-def _comment(text: str, indent: str = "") -> list[str]:
-    """Lines of a comment. Names of classes and features stand in it: nothing in them may end a line."""
-    import textwrap
-
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    start = f"{indent}# "
-    return textwrap.wrap(
-        plain, _WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False, break_on_hyphens=False
-    )
+    return comment(f"{one.what}: {one.reason}", "  ")
 
 
 def _shell(origin: Origin) -> str:
     return shlex.join(origin.typed)
 
 
-def _next_steps(run: Path | None, output: Path, written: _Written, origin: Origin | None) -> list[str]:
+def _next_steps(
+    run: Path | None, output: Path, written: _Written | None, origin: Origin | None, texts: dict[init_ci.System, str]
+) -> list[str]:
     named = "" if output == Path(_NAME) else f" --config {shlex.quote(str(output))}"
     again = f" {_shell(origin)}" if origin is not None and origin.typed else ""
     steps = []
-    if written.edits:
-        lines = "1 line" if written.edits == 1 else f"{written.edits} lines"
-        steps.append(f"Edit {lines} of {output}, marked {EDIT}.")
-    if run is not None and written.gates:
-        steps.append(f"See that the run passes:  spuraudit gate {shlex.quote(str(run))}{named}")
-    if run is not None and not written.gates:
-        steps.append("Write a gate: no number of this run could carry one, and the file says why.")
-    steps.append(f"Scan a model with it:  spuraudit scan{named}{again}")
-    steps.append("In CI, let that command decide: exit code 0 passed, 1 a gate failed, 2 could not be evaluated.")
+    if written is not None:
+        if written.edits:
+            lines = "1 line" if written.edits == 1 else f"{written.edits} lines"
+            steps.append(f"Edit {lines} of {output}, marked {EDIT}.")
+        if run is not None and written.gates:
+            steps.append(f"See that the run passes:  spuraudit gate {shlex.quote(str(run))}{named}")
+        if run is not None and not written.gates:
+            steps.append("Write a gate: no number of this run could carry one, and the file says why.")
+        steps.append(f"Scan a model with it:  spuraudit scan{named}{again}")
+    if texts:
+        steps += init_ci.steps(texts)
+    else:
+        steps.append("In CI, let that command decide: exit code 0 passed, 1 a gate failed, 2 could not be evaluated.")
     return ["Next:", *(f"  {number}. {step}" for number, step in enumerate(steps, 1))]

@@ -296,6 +296,54 @@ TrustCode = Annotated[
         "--trust-code", help="Run code: of MODULE:FUNCTION, and of pickled checkpoints.", rich_help_panel=MODEL
     ),
 ]
+Title = Annotated[
+    str | None, typer.Option("--title", help="Title of the page instead of its own.", rich_help_panel=OUTPUT)
+]
+RedactImages = Annotated[
+    bool,
+    typer.Option(
+        "--redact-images",
+        help="No picture of the data on the page; descriptions and numbers stay. Only the page of a scan has pictures; "
+        "the run folder keeps them.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Logo = Annotated[
+    Path | None,
+    typer.Option(
+        "--logo",
+        metavar="FILE",
+        help="Shown beside the title of the page: PNG, JPEG, WebP or SVG, up to 200 kB.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Notes = Annotated[
+    Path | None,
+    typer.Option(
+        "--notes",
+        metavar="FILE",
+        help="Your notes for the readers of the page: Markdown, or plain text as .txt.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+MaxReportMb = Annotated[
+    float | None,
+    typer.Option(
+        "--max-report-mb",
+        metavar="MB",
+        help="Largest page; pictures shrink, then go, as do files to download, and the page says so. Default: 10.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+SplitPage = Annotated[
+    bool,
+    typer.Option(
+        "--split",
+        help="Style sheet and pictures beside the page, in PAGE_files, and no scripts: for Jenkins and other servers "
+        "that drop what is inside a page.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Against = Annotated[
     str | None,
     typer.Option(

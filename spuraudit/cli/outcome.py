@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spuraudit.cli.stdout import printing
-from spuraudit.errors import EXIT_PASS, SpurauditError
+from spuraudit.errors import EXIT_PASS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from spuraudit.cli.gating import Asked
+    from spuraudit.cli.pages import Pages
     from spuraudit.record.scan import Finding, Measurement, ModelRecord, ScanRecord
 
 _KEY_METRICS = (
@@ -83,26 +84,29 @@ def conclude(
     *,
     quiet: bool,
     against: Path | None = None,
+    pages: Pages | None = None,
 ) -> int:
     """Judge, render, print; returns the exit code. The last line on stderr is the verdict and where the report is."""
     from spuraudit.cli.gate import EXIT_CODES, headline, print_verdict
     from spuraudit.cli.gating import judge_run
-    from spuraudit.record.folder import point_last, to_json, write_bytes
+    from spuraudit.record.folder import point_last, write_verdict
     from spuraudit.report.output import write
 
+    title, edition = (pages.title, pages.edition) if pages is not None else (None, None)
     code, verdict = EXIT_PASS, None
     (run / "verdict.json").unlink(missing_ok=True)
+    pages_and_tables = (report := run / "report.html", *files)
     if gates.rules:
         try:
             verdict = judge_run(run, record, gates)
-        except SpurauditError:  # of a baseline that this run cannot be compared with: the numbers stand all the same
-            write(run, run / "report.html", against=against)
+        except Exception:  # of a baseline that this run cannot be compared with: the numbers stand all the same
+            for file in pages_and_tables:  # none of them keeps the verdict of an earlier run
+                write(run, file, title=title, against=against, edition=edition)
             raise
         code = EXIT_CODES[verdict.outcome]
-        write_bytes(run / "verdict.json", to_json(verdict))
-    report = write(run, run / "report.html", against=against)
-    for file in files:
-        write(run, file, against=against)
+        write_verdict(run / "verdict.json", verdict, run)
+    for file in pages_and_tables:
+        write(run, file, title=title, against=against, edition=edition)
     if run.parent.name == "runs":  # elsewhere a link that nobody asked for would be a surprise
         point_last(run)
     with printing():

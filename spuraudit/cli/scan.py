@@ -77,6 +77,7 @@ def scan(
     batch_size: options.BatchSize = "64",
     workers: options.Workers = None,
     output: options.Output = None,
+    redact_images: options.RedactImages = False,
     rule: options.Rule = None,
     against: options.Against = None,
     config: options.Config = None,
@@ -90,10 +91,12 @@ def scan(
     """
     from spuraudit.cli.gating import before_a_scan
     from spuraudit.cli.outcome import conclude
+    from spuraudit.cli.pages import pages_of
     from spuraudit.cli.progress import progress_for
 
     file = configuration(config)
     gates = before_a_scan(rule or [], config)
+    pages = pages_of(file, redact_images=redact_images)
     given = {
         "split": split,
         "limit": limit,
@@ -159,7 +162,7 @@ def scan(
     refuse_idle(given, prepared.audits)
     run = folder or _default_folder(prepared)
     record = execute(prepared, run, argv=sys.argv[1:], progress=progress)
-    raise typer.Exit(conclude(record, run, gates, files, quiet=quiet, against=others))
+    raise typer.Exit(conclude(record, run, gates, files, quiet=quiet, against=others, pages=pages))
 
 
 def _default_folder(scan: Scan) -> Path:

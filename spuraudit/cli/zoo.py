@@ -156,6 +156,8 @@ def zoo(
         print_zoo(found)
         raise typer.Exit
 
+    from spuraudit.cli.gating import say_unjudged
+    from spuraudit.cli.pages import pages_of
     from spuraudit.cli.progress import progress_for
     from spuraudit.cli.scan_options import audit_names, batch_images, configuration, given_or, refuse_idle, settings
     from spuraudit.runs.allocator import keep_large_blocks
@@ -166,6 +168,7 @@ def zoo(
 
     keep_large_blocks()
     file = configuration(config)
+    pages = pages_of(file)
     given = {
         "split": split,
         "limit": limit,
@@ -213,4 +216,5 @@ def zoo(
             raise typer.Exit(EXIT_NOT_EVALUATED)
         print(f"Share {shard} is answered. When all are: the same command with --merge.", file=sys.stderr)
         return
-    conclude(record, job.folder, quiet)
+    say_unjudged(file, job.folder)
+    conclude(record, job.folder, pages, quiet=quiet)

@@ -10,6 +10,7 @@ from spuraudit.cli.stdout import printing
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from spuraudit.cli.pages import Pages
     from spuraudit.record.scan import Measurement, ScanRecord
     from spuraudit.record.zoo import ZooModel, ZooRecord
     from spuraudit.record.zoo_file import Zoo
@@ -18,21 +19,22 @@ if TYPE_CHECKING:
 _SERIOUS = ("SPA001", "SPA002", "SPA006")
 
 
-def conclude(record: ZooRecord, folder: Path, quiet: bool) -> None:
+def conclude(record: ZooRecord, folder: Path, pages: Pages, *, quiet: bool) -> None:
     """Write pages and tables, print the figures; the last line on stderr says how many and where the page is."""
     from spuraudit.record.folder import point_last, write_bytes
     from spuraudit.report.output import write
+    from spuraudit.report.parts import Parts, write_page
     from spuraudit.report.zoo_csv import features_csv_text, zoo_csv_text
     from spuraudit.report.zoo_evidence import gather_zoo
     from spuraudit.report.zoo_page import render_zoo_evidence
 
     for model in record.models:  # first, since the zoo's page links to them
         if model.run is not None:
-            write(folder / model.run, folder / model.run / "report.html", charts=False)
+            write(folder / model.run, folder / model.run / "report.html", charts=False, edition=pages.edition)
     evidence = gather_zoo(folder)
     write_bytes(folder / "zoo.csv", zoo_csv_text(evidence).encode())
     write_bytes(folder / "features.csv", features_csv_text(evidence).encode())
-    write_bytes(folder / "zoo.html", render_zoo_evidence(evidence).encode())
+    write_page(folder / "zoo.html", render_zoo_evidence(evidence, title=pages.title, edition=pages.edition), Parts())
     if folder.parent.name == "runs":
         point_last(folder)
     if not quiet:

@@ -16,10 +16,12 @@ gates:
 ignores:
   - {gate: rcs-floor, sigma: 0.5, reason: "TEAM-17: new training data", expires: 2027-01-31}
 baseline: runs/released            # a run (for max_drop), a file of accepted findings, or a list of both
+report: {title: Nightly, logo: ci/logo.svg, notes: ci/notes.md, redact_images: true, max_report_mb: 5}
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,15 +46,27 @@ from spuraudit.record.verdict import Ignore, Rule
 from spuraudit.record.yaml_lines import load, parse
 
 if TYPE_CHECKING:
-    from spuraudit.gates.config_file import GateEntry, IgnoreEntry, ScopeKeys
+    from spuraudit.gates.config_file import GateEntry, IgnoreEntry, ReportEntry, ScopeKeys
     from spuraudit.gates.rules import Of
     from spuraudit.record.scan import Scope
     from spuraudit.record.yaml_lines import YamlDocument
 
 FILE_NAME = ".spuraudit.yaml"
+_UNREAD_NAME = ".spuraudit.yml"
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPEC_PREFIX = re.compile(r"[a-z_-]{2,}:")  # timm:, open_clip:, hf-hub:; a drive letter has one character
 _FOLDER_SPEC = "local-dir:"
+
+
+@dataclass(frozen=True)
+class Report:
+    """How the pages of a scan, a zoo run or a fix are handed on; None: as without a config."""
+
+    title: str | None = None
+    logo: Path | None = None
+    notes: Path | None = None
+    redact_images: bool = False
+    max_report_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,9 @@ class Config:
     seed: int | None = None
     ignores: tuple[Ignore, ...] = ()
     baseline: tuple[Path, ...] = ()
+    report: Report | None = None
+    gates_line: int | None = None
+    """Of the key `gates`, where it is written: what it holds may be nothing."""
 
 
 def find_config(start: Path) -> Path | None:
@@ -76,16 +93,48 @@ def find_config(start: Path) -> Path | None:
 
     Where there is none, the nearest pyproject.toml with a `[tool.spuraudit]`. Outside a repository only `start` itself
     is searched: gates must not come from a stray file far above. Raises ConfigError for a pyproject.toml that may have
-    such a table and cannot be read.
+    such a table and cannot be read, and for a file on the way that looks like a config and would be passed over.
     """
-    start = start.resolve()
-    upwards = [start, *start.parents]
-    folders = upwards[: upwards.index(_repository(start) or start) + 1]
+    folders = _searched(start)
     for folder in folders:
+        _refuse_unread(folder)
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
     projects = (folder / pyproject.FILE_NAME for folder in folders)
     return next((file for file in projects if file.is_file() and pyproject.has_table(file)), None)
+
+
+def unread_tables(start: Path, used: Path) -> list[Path]:
+    """Files with a `[tool.spuraudit]` as near to `start` as the `.spuraudit.yaml` that is used, or nearer: not read."""
+    if used.suffix == ".toml":
+        return []
+    folders = _searched(start)
+    near = folders[: folders.index(used.resolve().parent) + 1] if used.resolve().parent in folders else []
+    return [folder / pyproject.FILE_NAME for folder in near if _has_table(folder / pyproject.FILE_NAME)]
+
+
+def _has_table(file: Path) -> bool:
+    try:
+        return file.is_file() and pyproject.has_table(file)
+    except ConfigError:  # of another tool's making, and not asked for
+        return False
+
+
+def _searched(start: Path) -> list[Path]:
+    """The folders in which a config may lie, nearest first."""
+    start = start.resolve()
+    upwards = [start, *start.parents]
+    return upwards[: upwards.index(_repository(start) or start) + 1]
+
+
+def _refuse_unread(folder: Path) -> None:
+    """Raises ConfigError: gates that somebody wrote must not be passed over in silence."""
+    file, other = folder / FILE_NAME, folder / _UNREAD_NAME
+    if os.path.lexists(other):
+        raise ConfigError(f"{other}: this name is not read.", f"Rename it to {FILE_NAME}, or remove it.")
+    if os.path.lexists(file) and not file.is_file():
+        what = "a link to a file that is not there" if file.is_symlink() else "no file"
+        raise ConfigError(f"{file}: this is {what}.", "Restore the file, or remove what has its name.")
 
 
 def config_name(file: Path) -> str:
@@ -118,6 +167,18 @@ def load_config(path: Path) -> Config:
         seed=content.seed,
         ignores=tuple(_ignore(document, n, entry) for n, entry in enumerate(content.ignores or [])),
         baseline=tuple(_path(base, place) for place in content.baseline or []),
+        report=None if content.report is None else _report(base, content.report),
+        gates_line=document.line("gates") if "gates" in content.model_fields_set else None,
+    )
+
+
+def _report(base: Path, entry: ReportEntry) -> Report:
+    return Report(
+        title=entry.title,
+        logo=None if entry.logo is None else _path(base, entry.logo),
+        notes=None if entry.notes is None else _path(base, entry.notes),
+        redact_images=entry.redact_images,
+        max_report_mb=entry.max_report_mb,
     )
 
 
@@ -135,6 +196,7 @@ def _rules(document: YamlDocument, gates: list[GateEntry]) -> tuple[Rule, ...]:
 
 
 def _rule(document: YamlDocument, path: tuple[str, int], gate: GateEntry) -> Rule:
+    _refuse_blank(document, path, gate)
     if gate.rule is not None:
         return _text_rule(document, path, gate.rule, gate)
     if gate.metric is None or not _METRIC.fullmatch(gate.metric):
@@ -145,7 +207,7 @@ def _rule(document: YamlDocument, path: tuple[str, int], gate: GateEntry) -> Rul
     op, limit, of = _limit(document, path, gate)
     written = "max_drop" if of == "drop" else "min" if op == ">=" else "max"
     for key, problem in (
-        (written, drop_problem(of, gate.metric, op) or limit_problem(of, gate.metric, limit)),
+        (written, drop_problem(of, gate.metric, op) or limit_problem(of, gate.metric, op, limit)),
         ("bound", bound_problem(of, op, gate.bound)),
     ):
         if problem:
@@ -206,6 +268,7 @@ def _check_allowance(document: YamlDocument, path: tuple[str, int], rule: Rule) 
 
 def _ignore(document: YamlDocument, number: int, entry: IgnoreEntry) -> Ignore:
     path = ("ignores", number)
+    _refuse_blank(document, path, entry)
     scope = _scope(document, path, entry)
     if entry.gate is None and entry.metric is None and not scope:
         raise document.error(
@@ -219,6 +282,16 @@ def _ignore(document: YamlDocument, number: int, entry: IgnoreEntry) -> Ignore:
         expires=entry.expires,
         line=document.line(*path),
     )
+
+
+def _refuse_blank(document: YamlDocument, path: tuple[str, int], entry: ScopeKeys) -> None:
+    """A key without a value would mean what leaving it out means: the whole dataset, every gate, for ever."""
+    for name in sorted(entry.model_fields_set):
+        if getattr(entry, name) is None:
+            hint = f"Write a value ({WILDCARD!r} means every one of a scope; a name such as 'null' needs quotes)"
+            raise document.error(
+                (*path, name.removesuffix("_")), "there is no value.", f"{hint}, or leave the key out."
+            )
 
 
 def _scope(document: YamlDocument, path: tuple[str, int], entry: ScopeKeys) -> Scope:

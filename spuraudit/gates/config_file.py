@@ -120,6 +120,18 @@ class IgnoreEntry(ScopeKeys):
         return value.strip()
 
 
+class ReportEntry(_Strict):
+    """The pages that scan, zoo and fix write; what they say of themselves stays in the record."""
+
+    title: str | None = Field(default=None, description="Of the page, or of that which shows all models.")
+    logo: str | None = Field(default=None, description="A PNG, JPEG, WebP or SVG file, shown beside the title.")
+    notes: str | None = Field(default=None, description="A file for the readers: Markdown, or plain text as .txt.")
+    redact_images: bool = Field(
+        default=False, description="No picture of the data on the pages. The run folder keeps its pictures."
+    )
+    max_report_mb: float | None = Field(default=None, gt=0, description="Largest page, in megabytes. Default: 10.")
+
+
 class ConfigFile(_Strict):
     """`.spuraudit.yaml`, or `[tool.spuraudit]` in pyproject.toml. Relative paths are relative to the file."""
 
@@ -138,9 +150,21 @@ class ConfigFile(_Strict):
         default=None,
         description="A run folder to measure drops from, or a file of accepted findings (`--write-baseline`); or both.",
     )
+    report: ReportEntry | None = Field(default=None, description="How the pages of scan, zoo and fix are handed on.")
+
+
+def _drop_null(schema: dict[str, Any]) -> None:
+    """Take null from the values that the keys of a mapping may have."""
+    for form in (schema, *schema.get("anyOf", ())):
+        for value in form.get("properties", {}).values():
+            if "anyOf" in value:
+                value["anyOf"] = [one for one in value["anyOf"] if one != {"type": "null"}]
+                value.pop("default", None)
 
 
 def config_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a config file, for editors and checks."""
     schema = ConfigFile.model_json_schema(by_alias=True)
+    for entry in (GateEntry, IgnoreEntry):  # a key without a value is refused
+        _drop_null(schema["$defs"][entry.__name__])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

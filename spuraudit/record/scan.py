@@ -7,18 +7,24 @@ differences of proportions (0.25 = 25 points). The order of fields is part of th
 
 from __future__ import annotations
 
-from typing import Literal
+from math import inf
+from typing import Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
-from spuraudit.record.base import Part
+from spuraudit.record.base import Count, Interval, Number, Part
 from spuraudit.record.geometry import Preprocess
+from spuraudit.record.units import lowest
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 Scalar = str | int | float | bool | None
 Scope = dict[str, str | int | float]
 Role = Literal["core", "spurious", "background", "unnamed"]
+
+_ROUNDING = 1e-9
+#: In classes of unequal size single images weigh more than 1 in these (`audits.labels`), so a resample may too.
+_WIDE = frozenset(f"{shown}_mean_label_false_alarm_drop" for shown in ("core", "spurious"))
 
 
 class ToolRecord(Part):
@@ -98,7 +104,7 @@ class DataRecord(Part):
     fingerprint: str = Field(description="sha256 over ids, labels, splits, groups, mask names and byte sizes.")
     split: str | None = None
     donor_split: str | None = Field(default=None, description="Where region swap and patch swap take donors from.")
-    images: int = Field(description="Images audited.")
+    images: Count = Field(description="Images audited.")
     available: int = Field(description="Images in the audited split before --limit.")
     classes: list[ClassRecord]
     features: list[FeatureRecord]
@@ -117,12 +123,19 @@ class Measurement(Part):
     metric: str
     definition: str
     scope: Scope = Field(default_factory=dict)
-    value: float | None
+    value: Number | None
     reason: str | None = Field(default=None, description="Why value is null.")
-    n: int = Field(ge=0, description="Images behind the number.")
-    ci: tuple[float, float] | None = Field(default=None, description="95 % interval.")
+    n: Count = Field(description="Images behind the number.")
+    ci: Interval | None = Field(default=None, description="95 % interval.")
     ci_method: str | None = None
     flags: list[str] = Field(default_factory=list, description="'saturated': RCS is 1 or -1 by arithmetic only.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        low = lowest(self.metric)
+        _check_value("value", self.value, self.metric, low)
+        _check_interval("ci", self.ci, self.value, self.metric, -inf if self.metric in _WIDE else low)
+        return self
 
 
 class Panel(Part):
@@ -134,6 +147,8 @@ class Panel(Part):
     height: int
     alt: str = Field(description="Text alternative.")
     caption: str = Field(description="A few words under the picture, such as 'noised: 12 % monarch'.")
+    donor: str | None = Field(default=None, description="Id of the image that lent pixels.")
+    donor_class: str | None = Field(default=None, description="Its class.")
 
 
 class Exhibit(Part):
@@ -142,6 +157,9 @@ class Exhibit(Part):
     image: str = Field(description="Image id.")
     class_name: str
     panels: list[Panel]
+    role: Literal["example", "counterexample"] = Field(
+        default="example", description="counterexample: answered right with and without the change."
+    )
 
 
 class Cell(Part):
@@ -164,17 +182,19 @@ class Finding(Part):
     id: str = Field(description="'F001': rank in the list, most serious first.")
     fingerprint: str = Field(description="Stable across models and retraining: audit, data, class, feature.")
     audit: Literal["feature_drop", "region_swap", "patch_swap"]
-    suspected: bool = Field(description="Not core, effect > 0 and q <= 0.05. The others were tested and cleared.")
+    suspected: bool = Field(
+        strict=True, description="Not core, effect > 0 and q <= 0.05. The others were tested and cleared."
+    )
     class_name: str
     target_class: str | None = Field(default=None, description="Patch swap: the class of the pasted patches.")
     feature: str = Field(description="Name of the feature, 'background', or 'cell 43'.")
     role: Role
-    effect: float
-    effect_ci: tuple[float, float]
-    n: int = Field(description="Images (patch swap: source images).")
-    p: float
-    q: float = Field(description="Benjamini-Hochberg over the audit's family.")
-    numbers: dict[str, float | None] = Field(
+    effect: Number
+    effect_ci: Interval
+    n: Count = Field(description="Images (patch swap: source images).")
+    p: Number = Field(ge=0, le=1)
+    q: Number = Field(ge=0, le=1, description="Benjamini-Hochberg over the audit's family.")
+    numbers: dict[str, Number | None] = Field(
         description="feature_drop: clean, noised, drop, control, control_drop, p_clean. region_swap: clean, same, "
         "other, gap, pull. patch_swap: unperturbed, swapped, drop, consistency, mean_absolute_change, plain_drop "
         "(without dropout).",
@@ -182,6 +202,12 @@ class Finding(Part):
     cell: Cell | None = None
     flags: list[str] = Field(default_factory=list, description="Reasons to read it with care, one sentence each.")
     exhibits: list[Exhibit] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _check_value("effect", self.effect, self.id, -1)
+        _check_interval("effect_ci", self.effect_ci, self.effect, self.id, -1)
+        return self
 
 
 class PatchCurve(Part):
@@ -277,3 +303,45 @@ class ScanRecord(Part):
     warnings: list[Notice] = Field(default_factory=list)
     environment: Environment
     observations: list[ObservationPart]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """Numbers rest on images of the dataset, and say what they are."""
+        images, defined = self.data.images, self.definitions
+        for place, one in enumerate(self.measurements):
+            if one.n > images:
+                raise ValueError(f"measurements.{place}: n {one.n} of {one.metric} is more than {_of(images)}")
+            if one.definition not in defined:
+                raise ValueError(
+                    f"measurements.{place}: definition {one.definition!r} of {one.metric} is not among definitions"
+                )
+        for place, finding in enumerate(self.findings):
+            if finding.n > images:
+                raise ValueError(f"findings.{place}: n {finding.n} of {finding.id} is more than {_of(images)}")
+        return self
+
+
+def _of(images: int) -> str:
+    return f"the {images} images of the data"
+
+
+def _check_value(field: str, value: float | None, name: str, low: float) -> None:
+    """Raises ValueError for a number outside the range of its unit."""
+    if value is not None and not low - _ROUNDING <= value <= 1 + _ROUNDING:
+        raise ValueError(f"{field} {value} of {name} is outside {low} to 1")
+
+
+def _check_interval(field: str, ci: Interval | None, value: float | None, name: str, low: float) -> None:
+    """Raises ValueError for ends that are swapped, outside low..1, or do not hold the value.
+
+    Every interval of `stats.intervals` holds the value that it is of. low: -inf where ends have no range.
+    """
+    if ci is None:
+        return
+    start, end = ci
+    if start > end:
+        raise ValueError(f"{field} [{start}, {end}] of {name} ends below its start")
+    if low > -inf and not low - _ROUNDING <= start <= end <= 1 + _ROUNDING:
+        raise ValueError(f"{field} [{start}, {end}] of {name} is outside {low} to 1")
+    if value is not None and not start - _ROUNDING <= value <= end + _ROUNDING:
+        raise ValueError(f"{field} [{start}, {end}] of {name} does not hold its value {value}")

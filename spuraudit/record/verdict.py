@@ -76,28 +76,46 @@ class IgnoreResult(Part):
 
     ignore: Ignore
     state: Literal["used", "stale", "expired"]
-    covered: int = Field(description="Measurements beyond a limit that it covers, or covered until it expired.")
+    covered: int = Field(
+        description="Measurements beyond a limit, and members of '*' without any, that it covers, or covered until it "
+        "expired."
+    )
+    gates: list[str] = Field(default_factory=list, description="Ids of the gates whose limits those lie beyond.")
 
 
 class Accepted(Part):
-    """One measurement of the accepted findings (`--write-baseline`): identified by gate, metric and scope alone."""
+    """One measurement of the accepted findings (`--write-baseline`), identified by gate, metric and scope.
+
+    It excuses a failure of the same limit by a number that is not worse. Files of version 1.0 do not say the limit.
+    """
 
     gate: str
     metric: str
     scope: Scope = Field(default_factory=dict)
     definition: str = Field(description="Definition id of the measurement; another one is another quantity.")
-    value: float | None = Field(description="The number that was held against the limit when it was accepted.")
+    value: float | None = Field(
+        description="The number that was held against the limit when it was accepted; it stays the best one where the "
+        "file is written again."
+    )
+    op: Literal[">=", "<="] | None = None
+    limit: float | None = None
+    of: Literal["value", "drop"] | None = None
+    bound: Literal["point", "ci_low", "ci_high"] | None = None
 
 
 class AcceptedResult(Part):
     """What became of an accepted finding.
 
-    known: it still lies beyond its limit, or cannot be judged now. fixed: it holds now. stale: nothing matches it.
+    known: it still lies beyond its limit, or cannot be judged now. fixed: it holds now. stale: nothing matches it, or
+    its gate has another limit now.
     """
 
     accepted: Accepted
     state: Literal["known", "fixed", "stale"]
     value: float | None = Field(default=None, description="The number now.")
+    reason: str | None = Field(
+        default=None, description="Why it excuses nothing: the number got worse, or the gate has another limit."
+    )
 
 
 class AcceptedFindings(Part):
@@ -106,7 +124,7 @@ class AcceptedFindings(Part):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
     schema_name: Literal["spuraudit/accepted"] = Field(default="spuraudit/accepted", alias="schema")
-    schema_version: str = "1.0"
+    schema_version: str = "1.1"
     data_fingerprint: str
     split: str | None
     images: int
@@ -124,12 +142,15 @@ class Verdict(Part):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
     schema_name: Literal["spuraudit/verdict"] = Field(default="spuraudit/verdict", alias="schema")
-    schema_version: str = "1.1"
+    schema_version: str = "1.2"
     run_id: str
     outcome: Outcome
     gates: list[GateResult]
     model: str | None = Field(default=None, description="Name of the audited model.")
     model_sha256: str | None = None
+    record_sha256: str | None = Field(
+        default=None, description="Of the scan.json that was judged: with another one this verdict says nothing."
+    )
     data: str | None = None
     config: str | None = Field(
         default=None, description="File that the gates came from, relative to the root of its repository."

@@ -1,7 +1,8 @@
 """The record of a zoo run: which models were asked of which data, where the record of each lies, and what failed.
 
 ZOO/zoo.json             this; written last: without it the run is unfinished
-ZOO/models/ID/           an ordinary run folder (`record.folder`), as `spuraudit scan` writes it
+ZOO/models/ID/           an ordinary run folder (`record.folder`), as `spuraudit scan` writes it, and in it
+ZOO/models/ID/compared.json   what pages compare of its record (`record.compared`); made from scan.json, may be missing
 ZOO/zoo.html, zoo.csv
 """
 
@@ -42,6 +43,7 @@ class ZooModel(Part):
         default=None, description="Of the data with the model's own class map, where it has one; else the zoo's."
     )
     record_sha256: str | None = Field(default=None, description="Of the run folder's scan.json.")
+    compared_sha256: str | None = Field(default=None, description="Of the compared.json that was made from it.")
 
 
 class ZooRecord(Part):

@@ -9,6 +9,8 @@ CARDS = 20
 """Suspected features shown as cards."""
 EXHIBITS = 3
 """Exhibits per card."""
+COUNTEREXAMPLES = 1
+"""Exhibits per card whose answer stays right."""
 ROWS = 500
 """Rows of a table of findings or pairs."""
 CLASS_ROWS = 1000
@@ -35,8 +37,8 @@ MATRIX = 12
 """Classes in a matrix of class pairs, those with the largest gaps."""
 MATRICES = 4
 """Matrices of class pairs, one per region."""
-COMPOSITES = 6
-"""Images whose composites stand beside the class pairs."""
+COMPOSITES = 12
+"""Composites beside the class pairs, one per pair."""
 RECORD_BYTES = 1_500_000
 """Bytes of the embedded record; above it the most detailed measurements stay in scan.json."""
 HEAT_ROWS = 60

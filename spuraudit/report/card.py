@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from spuraudit.record.markdown import code, safe
 from spuraudit.report.formats import NONE, count, many
-from spuraudit.report.markdown import safe
 from spuraudit.report.numbers import Numbers
 from spuraudit.report.views.headline import cautions, found
 from spuraudit.report.views.key_numbers import key_groups
@@ -179,9 +179,7 @@ def _definitions(record: ScanRecord) -> list[str]:
             ids.setdefault(text, []).append(name)
     if not ids:
         return []
-    lines = [
-        f"- {_whole(text)} ({', '.join(f'<code>{safe(name)}</code>' for name in names)})" for text, names in ids.items()
-    ]
+    lines = [f"- {_whole(text)} ({', '.join(code(name) for name in names)})" for text, names in ids.items()]
     return ["### Definitions", "\n".join(lines)]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
-from spuraudit.record.folder import to_json
-from spuraudit.report.downloads import download
-from spuraudit.report.embed import policy
-from spuraudit.report.templating import Page, Section, environment, source
+from spuraudit.record.folder import to_json, write_bytes
+from spuraudit.report.downloads import Attached
+from spuraudit.report.edition import Edition
+from spuraudit.report.layout import compose_plain, notes_section
+from spuraudit.report.parts import Parts, parts_of, write_page
+from spuraudit.report.templating import Page, Section
 from spuraudit.report.views.compare_classes import class_changes
 from spuraudit.report.views.compare_csv import comparison_csv
 from spuraudit.report.views.compare_facts import differences, facts, side_views
@@ -28,67 +28,80 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from spuraudit.report.downloads import Download
+_SHEETS = ("fix", "compare")
 
 
-def render_comparison(a: Path, b: Path, *, title: str | None = None) -> str:
-    """What changed from run A to run B as one self-contained HTML text. `title` replaces "MODEL B against MODEL A".
+def render_comparison(
+    a: Path, b: Path, *, title: str | None = None, edition: Edition | None = None, parts: Parts | None = None
+) -> str:
+    """What changed from run A to run B as one HTML text. `title` replaces "MODEL B against MODEL A".
 
+    `parts`: takes what lies beside the page; None: everything is inside.
     Raises RunError where a folder holds no finished run or the two cannot be compared.
     """
-    return render_pair(gather_pair(a, b), title=title)
+    return render_pair(gather_pair(a, b), title=title, edition=edition, parts=parts)
 
 
-def render_pair(pair: Pair, *, title: str | None = None) -> str:
+def render_pair(
+    pair: Pair, *, title: str | None = None, edition: Edition | None = None, parts: Parts | None = None
+) -> str:
     """The page as a pure function of both records and their comparison."""
-    views = _views(pair)
-    return _page("compare.html.j2", title or default_title(pair.records), _sections(views), views)
+    views, edition = _views(pair), edition or Edition()
+    sections = [one for one in _sections(views, edition) if one.shown]
+    page = Page(title or default_title(pair.records), sections, label=views["head"].label)
+    return compose_plain("compare.html.j2", page, views, edition=edition, parts=parts or Parts(), sheets=_SHEETS)
 
 
-def render_many(runs: Sequence[Path], *, title: str | None = None) -> str:
+def render_many(
+    runs: Sequence[Path],
+    *,
+    title: str | None = None,
+    edition: Edition | None = None,
+    parts: Parts | None = None,
+) -> str:
     """Several runs on one page, each against the first: numbers with paired changes, and the shortcuts of each.
 
     A run that cannot be compared with the first is listed with the reason and shown with its own numbers only.
     Raises UsageError for fewer than two runs, RunError where a folder holds no finished run.
     """
-    return render_many_runs(gather_many(runs), title=title)
+    return render_many_runs(gather_many(runs), title=title, edition=edition, parts=parts)
 
 
-def render_many_runs(many: ManyRuns, *, title: str | None = None) -> str:
+def render_many_runs(
+    many: ManyRuns, *, title: str | None = None, edition: Edition | None = None, parts: Parts | None = None
+) -> str:
     """The page of several runs as a pure function of their records and comparisons."""
-    views = many_views(many)
+    views, edition = many_views(many), edition or Edition()
     sections = [
+        notes_section(edition),
         Section("numbers", "Key numbers", "compare_many_numbers", bool(views["numbers"])),
         Section("shortcuts", "Shortcuts", "compare_many_shortcuts", bool(views["compared"])),
         Section("limits", "Not comparable with A", "compare_many_limits", bool(views["apart"])),
         Section("provenance", "Provenance", "compare_many_provenance"),
         Section("record", "The records", "compare_record", bool(views["compared"])),
     ]
-    return _page("compare_many.html.j2", title or views["title"], sections, views)
+    page = Page(title or views["title"], [one for one in sections if one.shown])
+    return compose_plain("compare_many.html.j2", page, views, edition=edition, parts=parts or Parts(), sheets=_SHEETS)
+
+
+def write_comparison(
+    pair: Pair, output: Path, *, title: str | None = None, edition: Edition | None = None, split: bool = False
+) -> None:
+    """Write the page (.html, alone or split), or another form by the file's extension. Raises RunError, UsageError."""
+    if output.suffix.lower() == ".html":
+        parts = parts_of(output, split=split)
+        write_page(output, render_pair(pair, title=title, edition=edition, parts=parts), parts)
+    else:
+        write_bytes(output, comparison_content(pair, output.suffix.lower(), title=title))
 
 
 def comparison_content(pair: Pair, suffix: str, *, title: str | None = None) -> bytes:
-    """The comparison in the form of a suffix: .html the page, .md the short form, .csv a row per change, .json all."""
+    """The comparison in the form of a suffix: .md the short form, .csv a row per change, .json all."""
     if suffix == ".json":
         return to_json(pair.comparison)
     if suffix == ".csv":
         return comparison_csv(pair.comparison).encode()
-    if suffix == ".md":
-        return comparison_markdown(pair, title=title).encode()
-    return render_pair(pair, title=title).encode()
-
-
-def _page(template: str, title: str, sections: list[Section], views: dict[str, Any]) -> str:
-    made = environment()
-    script = source("script/report.js")
-    style = made.get_template("style/report.css.j2").render() + source("style/fix.css") + source("style/compare.css")
-    return made.get_template(template).render(
-        page=Page(title, [one for one in sections if one.shown]),
-        csp=policy([script]),
-        style=Markup(style),
-        script=Markup(script),
-        **views,
-    )
+    return comparison_markdown(pair, title=title).encode()
 
 
 def _views(pair: Pair) -> dict[str, Any]:
@@ -111,17 +124,18 @@ def _views(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _downloads(pair: Pair) -> list[Download]:
+def _downloads(pair: Pair) -> list[Attached]:
     return [
-        download("comparison.json", "application/json", to_json(pair.comparison), "The record of the comparison."),
-        download(
+        Attached("comparison.json", "application/json", to_json(pair.comparison), "The record of the comparison."),
+        Attached(
             "changes.csv", "text/csv", comparison_csv(pair.comparison).encode(), "One row per change and shortcut."
         ),
     ]
 
 
-def _sections(views: dict[str, Any]) -> list[Section]:
+def _sections(views: dict[str, Any], edition: Edition) -> list[Section]:
     return [
+        notes_section(edition),
         Section("shortcuts", "Shortcuts", "compare_shortcuts"),
         Section("numbers", "Key numbers", "compare_numbers", bool(views["numbers"].key)),
         Section("groups", "Groups", "compare_groups", bool(views["numbers"].groups)),

@@ -80,6 +80,15 @@ def _dumped(rest: dict[str, Any], kept: dict[str, list[tuple[Any, int]]], left_o
     return script_json({**rest, **lists, **({"omitted": left_out} if left_out else {})})
 
 
+POLICY_OF_PARTS = (
+    "default-src 'none'; style-src 'self' file:; img-src 'self' file:; base-uri 'none'; form-action 'none'"
+)
+"""Content-Security-Policy of a page without scripts whose style sheet and pictures lie beside it.
+
+file: is for a page opened from disk, whose 'self' is nothing in some browsers.
+"""
+
+
 def policy(scripts: list[str]) -> str:
     """Content-Security-Policy: nothing is fetched from anywhere, and only these inline scripts run.
 

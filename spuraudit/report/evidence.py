@@ -45,7 +45,7 @@ def gather(run: Path) -> Evidence:
 def _images(folder: Path, record: ScanRecord) -> dict[str, bytes]:
     images: dict[str, bytes] = {}
     for card in shown_cards(record):
-        for exhibit in card.exhibits:
+        for exhibit in (*card.exhibits, *card.counterexamples):
             for panel in exhibit.panels:
                 path = _inside(folder, panel.file)
                 if panel.file not in images and path.is_file():

@@ -11,18 +11,29 @@ from spuraudit.report import bounds
 from spuraudit.report.formats import many
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from spuraudit.report.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a page holds. side: longest side of a picture in pixels, None: as stored. cards: those with pictures."""
+    """What a page holds. side: longest side of a picture in pixels, None: as stored. cards: those with pictures.
+
+    files: bytes of a file to download.
+    """
 
     charts: bool = True
     side: int | None = None
     exhibits: int = bounds.EXHIBITS
     cards: int = bounds.CARDS
     record: int = bounds.RECORD_BYTES
+    files: int = bounds.PACKED_BYTES
+
+    @property
+    def counterexamples(self) -> bool:
+        """Whether cards also hold images whose answer stays right."""
+        return self.exhibits >= bounds.EXHIBITS
 
     def said(self, whole: Fit, most: int) -> list[str]:
         """What was given up of `whole` for a page of at most `most` bytes, a sentence each; none for the same fit."""
@@ -34,7 +45,7 @@ class Fit:
         elif self.cards < whole.cards:
             lines.append(f"Only the first {self.cards} cards have pictures.")
         if self.exhibits < whole.exhibits:
-            lines.append(f"{many(self.exhibits, 'image')} per card instead of {whole.exhibits}.")
+            lines.append(f"{many(self.exhibits, 'image')} per card instead of {whole.exhibits}, no counterexamples.")
         if self.charts != whole.charts:
             lines.append("Charts do not answer to the pointer; the drawn ones hold the same numbers.")
         if self.record < whole.record:
@@ -50,6 +61,8 @@ _FEWER = (
     Fit(exhibits=1, cards=0),
 )
 _RECORDS = (300_000, 30_000)
+FILES = tuple(Fit(files=most) for most in (bounds.PACKED_BYTES, 1_500_000, 300_000, 30_000, 0))
+"""Of a page without pictures and charts: the files that travel with it go, the largest first."""
 
 
 def ladder(*, charts: bool, pictures: bool) -> list[Fit]:
@@ -65,15 +78,17 @@ def ladder(*, charts: bool, pictures: bool) -> list[Fit]:
     return steps + [replace(steps[-1], record=record) for record in _RECORDS]
 
 
-def fitted(draw: Callable[[Fit], str], steps: list[Fit], most: int) -> str:
-    """The first page of at most `most` bytes. Raises UsageError with the smallest limit that works."""
+def fitted(draw: Callable[[Fit], str], steps: Sequence[Fit], most: int, parts: Parts | None = None) -> str:
+    """The first page that has at most `most` bytes with its `parts`. Raises UsageError with the smallest limit."""
     size = 0
     for step in steps:
+        if parts is not None:
+            parts.start()
         page = draw(step)
-        size = len(page.encode())
+        size = len(page.encode()) + (parts.size if parts is not None else 0)
         if size <= most:
             return page
     raise UsageError(
         f"A report of at most {most / 1e6:g} MB is not possible: the smallest takes {size / 1e6:.2f} MB.",
-        f"Use --max-report-mb {ceil(size / 1e4) / 100:g} or more.",
+        f"Use --max-report-mb {ceil(size / 1e4) / 100:g} or more, or max_report_mb in the config's `report:`.",
     )

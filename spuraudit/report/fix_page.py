@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from spuraudit.record.fix import read_fix
 from spuraudit.record.folder import to_json
-from spuraudit.report.downloads import download
-from spuraudit.report.embed import policy
-from spuraudit.report.templating import Page, Section, environment, source
+from spuraudit.report.downloads import Attached
+from spuraudit.report.edition import Edition
+from spuraudit.report.layout import compose_plain, notes_section
+from spuraudit.report.parts import Parts
+from spuraudit.report.templating import Page, Section
 from spuraudit.report.views.fix_cost import cost_view
 from spuraudit.report.views.fix_headline import fix_headline
 from spuraudit.report.views.fix_method import (
@@ -31,29 +31,41 @@ if TYPE_CHECKING:
     from spuraudit.record.fix import FixRecord
 
 
-def render_fix(folder: Path, *, title: str | None = None) -> str:
-    """The report of a finished fix as one self-contained HTML text. `title` replaces "METHOD on MODEL".
+def render_fix(
+    folder: Path,
+    *,
+    title: str | None = None,
+    edition: Edition | None = None,
+    parts: Parts | None = None,
+    linked: bool = True,
+) -> str:
+    """The report of a finished fix as one HTML text. `title` replaces "METHOD on MODEL".
 
-    Raises RunError where the folder holds no finished fix.
+    `parts`: takes what lies beside the page; None: everything is inside. `linked`: whether the page lies in the fix's
+    folder, from where links lead to the reports of its scans. Raises RunError where the folder holds no finished fix.
     """
-    return render_fix_record(read_fix(folder), title=title)
+    return render_fix_record(read_fix(folder), title=title, edition=edition, parts=parts, linked=linked)
 
 
-def render_fix_record(record: FixRecord, *, title: str | None = None) -> str:
+def render_fix_record(
+    record: FixRecord,
+    *,
+    title: str | None = None,
+    edition: Edition | None = None,
+    parts: Parts | None = None,
+    linked: bool = True,
+) -> str:
     """The page as a pure function of the record."""
-    views = _views(record)
-    page = Page(title or f"{record.method.name} on {record.model.name}", [one for one in _sections(views) if one.shown])
-    made = environment()
-    script = source("script/report.js")
-    style = made.get_template("style/report.css.j2").render() + source("style/fix.css")
-    return made.get_template("fix.html.j2").render(
-        page=page, record=record, csp=policy([script]), style=Markup(style), script=Markup(script), **views
-    )
+    views, edition = _views(record, linked), edition or Edition()
+    sections = [one for one in _sections(views, edition) if one.shown]
+    page = Page(title or f"{record.method.name} on {record.model.name}", sections, label=views["head"].label)
+    return compose_plain("fix.html.j2", page, views, edition=edition, parts=parts or Parts(), sheets=("fix",))
 
 
-def _views(record: FixRecord) -> dict[str, Any]:
+def _views(record: FixRecord, linked: bool) -> dict[str, Any]:
     shortcuts = shortcuts_view(record)
     return {
+        "record": record,
         "head": fix_headline(record, shortcuts),
         "numbers": numbers_view(record),
         "shortcuts": shortcuts,
@@ -62,11 +74,11 @@ def _views(record: FixRecord) -> dict[str, Any]:
         "options": options(record),
         "settings": training_settings(record),
         "start": STARTS[record.start],
-        "links": report_links(record),
+        "links": report_links(record) if linked else [],
         "facts": fix_facts(record),
         "command": fix_command(record),
         "notes": _notes(record),
-        "downloads": [download("fix.json", "application/json", to_json(record), "The record of the fix.")],
+        "downloads": [Attached("fix.json", "application/json", to_json(record), "The record of the fix.")],
     }
 
 
@@ -76,8 +88,9 @@ def _notes(record: FixRecord) -> list[str]:
     return list(dict.fromkeys([*record.notes, *compared]))
 
 
-def _sections(views: dict[str, Any]) -> list[Section]:
+def _sections(views: dict[str, Any], edition: Edition) -> list[Section]:
     return [
+        notes_section(edition),
         Section("shortcuts", "Shortcuts", "fix_shortcuts"),
         Section("numbers", "Key numbers", "fix_numbers", bool(views["numbers"].key)),
         Section("groups", "Groups", "fix_groups", bool(views["numbers"].groups)),

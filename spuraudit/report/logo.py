@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from base64 import b64encode
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from spuraudit.errors import UsageError
 from spuraudit.report import bounds
 from spuraudit.report.edition import read_bounded
-from spuraudit.report.pictures import media_type
+from spuraudit.report.pictures import Picture, media_type
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,24 +22,25 @@ _REMOTE = re.compile(r"url\(\s*['\"]?(?!#)|@import|expression\(", re.IGNORECASE)
 _HINT = "Give a PNG, JPEG or WebP, or an SVG without scripts, animations and references to other files."
 
 
-def load_logo(file: Path) -> str:
-    """The file as a data URI, at most LOGO_BYTES large; its kind is told by its bytes, not by its name.
+def load_logo(file: Path, option: str = "--logo") -> Picture:
+    """The file as a picture, at most LOGO_BYTES large; its kind is told by its bytes, not by its name.
 
     An SVG is refused, not cleaned, where it holds a document type, a script, an event handler, an animation or a
     reference to anything but its own parts: as an image it could do nothing, but the page may be saved apart.
-    Raises UsageError.
+    option: what messages call the file. Raises UsageError.
     """
-    content = read_bounded("--logo", file, bounds.LOGO_BYTES)
+    named = f"{option} {file}"
+    content = read_bounded(named, file, bounds.LOGO_BYTES)
     kind = media_type(content)
     if kind is not None:
-        _check_picture(file, content)
+        _check_picture(named, content)
     else:
-        _check_svg(file, content)
+        _check_svg(named, content)
         kind = "image/svg+xml"
-    return f"data:{kind};base64,{b64encode(content).decode()}"
+    return Picture(kind, content)
 
 
-def _check_picture(file: Path, content: bytes) -> None:
+def _check_picture(named: str, content: bytes) -> None:
     from PIL import Image
 
     try:
@@ -48,22 +48,22 @@ def _check_picture(file: Path, content: bytes) -> None:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             Image.open(io.BytesIO(content)).load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UsageError(f"--logo {file}: the picture cannot be decoded ({error}).", _HINT) from error
+        raise UsageError(f"{named}: the picture cannot be decoded ({error}).", _HINT) from error
 
 
-def _check_svg(file: Path, content: bytes) -> None:
+def _check_svg(named: str, content: bytes) -> None:
     # A document type is where entities are declared, and these can grow without bound or name files.
     if b"<!doctype" in content.lower() or b"<!entity" in content.lower():
-        raise UsageError(f"--logo {file}: an SVG with a document type is not taken.", "Remove its <!DOCTYPE ...> line.")
+        raise UsageError(f"{named}: an SVG with a document type is not taken.", "Remove its <!DOCTYPE ...> line.")
     try:
         root = ElementTree.fromstring(content)
     except ElementTree.ParseError as error:
-        raise UsageError(f"--logo {file}: neither a picture nor an SVG ({error}).", _HINT) from error
+        raise UsageError(f"{named}: neither a picture nor an SVG ({error}).", _HINT) from error
     if _local(root.tag) != "svg":
-        raise UsageError(f"--logo {file}: <{_local(root.tag)}> is no SVG.", _HINT)
+        raise UsageError(f"{named}: <{_local(root.tag)}> is no SVG.", _HINT)
     for node in root.iter():
         if (found := _forbidden(node)) is not None:
-            raise UsageError(f"--logo {file}: the SVG holds {found}.", _HINT)
+            raise UsageError(f"{named}: the SVG holds {found}.", _HINT)
 
 
 def _forbidden(node: ElementTree.Element) -> str | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from spuraudit.record.markdown import code, safe
 from spuraudit.report.formats import many, q_value
 from spuraudit.report.numbers import Numbers
 from spuraudit.report.views.headline import headline
@@ -22,16 +22,7 @@ MOST = 60_000
 """Characters: GitHub's documented limit of a comment is 65,536."""
 ROWS = (20, 10, 5)
 """Rows of a table: as many as fit, of these."""
-_CELL = 300
-_SIGNS = re.compile(r"([\\`*_{}\[\]()#+!|~@$])")
-
-
-def safe(text: str) -> str:
-    """Text that Markdown and HTML leave alone, on one line and of bounded length."""
-    line = " ".join(text.split())
-    line = line if len(line) <= _CELL else f"{line[: _CELL - 1]}…"
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SIGNS.sub(r"\\\1", line)
+_COMMAND = 2000
 
 
 def markdown_text(record: ScanRecord, verdict: Verdict | None, *, title: str | None = None) -> str:
@@ -94,7 +85,7 @@ def _findings(record: ScanRecord, _: Verdict | None, rows: int) -> str:
         return ""
     cells = [
         (
-            finding.id,
+            safe(finding.id),
             safe(finding.class_name),
             safe(feature_name(finding) + (f", against {finding.target_class}" if finding.target_class else "")),
             AUDITS[finding.audit],
@@ -110,7 +101,8 @@ def _findings(record: ScanRecord, _: Verdict | None, rows: int) -> str:
 
 def _made(record: ScanRecord, _: Verdict | None, __: int) -> str:
     sha = (record.model.sha256 or "unknown")[:12]
+    typed = code(command_line(record), _COMMAND) if record.run.argv else "not started from a command line."
     return (
         f"\nModel sha256 {sha}, data {record.data.fingerprint[:12]}, run {record.run.id}, spuraudit "
-        f"{safe(record.tool.version)}: {safe(command_line(record))}\n"
+        f"{safe(record.tool.version)}: {typed}\n"
     )

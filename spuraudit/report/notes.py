@@ -23,15 +23,19 @@ HEADING = "h3"
 """Of all headings in notes: they stand below a heading of level 2, and a level must not be skipped."""
 
 
-def load_notes(file: Path) -> Markup:
-    """The file as HTML: .txt as paragraphs, anything else as Markdown. UTF-8, up to NOTES_BYTES. Raises UsageError."""
-    content = read_bounded("--notes", file, bounds.NOTES_BYTES)
+def load_notes(file: Path, option: str = "--notes") -> Markup:
+    """The file as HTML: .txt as paragraphs, anything else as Markdown. UTF-8, up to NOTES_BYTES.
+
+    option: what messages call the file. Raises UsageError.
+    """
+    named = f"{option} {file}"
+    content = read_bounded(named, file, bounds.NOTES_BYTES)
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\x00", "")
     except UnicodeDecodeError as error:
-        raise UsageError(f"--notes {file}: not UTF-8 text (byte {error.start}).", "Save it as UTF-8.") from error
+        raise UsageError(f"{named}: not UTF-8 text (byte {error.start}).", "Save it as UTF-8.") from error
     if not text.strip():
-        raise UsageError(f"--notes {file}: there is no text in it.", "Write a line, or leave the option out.")
+        raise UsageError(f"{named}: there is no text in it.", "Write a line, or leave the option out.")
     return plain_html(text) if file.suffix.lower() == ".txt" else markdown_html(text)
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from spuraudit.report.collecting import collector_paused
 from spuraudit.report.edition import Edition
-from spuraudit.report.embed import embedded_record, policy, script_json
+from spuraudit.report.embed import embedded_record, script_json
 from spuraudit.report.evidence import Evidence, gather
 from spuraudit.report.fitting import Fit, fitted, ladder
+from spuraudit.report.layout import compose, notes_section
 from spuraudit.report.numbers import Numbers
+from spuraudit.report.parts import Parts
 from spuraudit.report.pictures import Pictures
 from spuraudit.report.published import PublishedModel, published_models
-from spuraudit.report.templating import Page, Section, environment, source
+from spuraudit.report.templating import Page, Section
 from spuraudit.report.views.classes import classes_view
 from spuraudit.report.views.coverage import coverage
 from spuraudit.report.views.headline import headline
@@ -31,6 +31,8 @@ from spuraudit.report.zoo_evidence import ZooEvidence, gather_zoo
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from markupsafe import Markup
+
 
 def render(
     run: Path,
@@ -39,15 +41,17 @@ def render(
     charts: bool = True,
     against: Path | None = None,
     edition: Edition | None = None,
+    parts: Parts | None = None,
 ) -> str:
     """The report of a run folder as one HTML text. `charts` adds plotly (4.8 MB) on top of the drawn charts.
 
-    `against`: folder of a zoo run, whose models take the place of the published ones.
+    `against`: folder of a zoo run, whose models take the place of the published ones. `parts`: takes what lies beside
+    the page, which then has no scripts; None: everything is inside.
     Raises RunError where a folder holds no finished run, UsageError where the edition allows too few bytes.
     """
     zoo = gather_zoo(against) if against is not None else None
     with collector_paused():
-        return render_evidence(gather(run), title=title, charts=charts, zoo=zoo, edition=edition)
+        return render_evidence(gather(run), title=title, charts=charts, zoo=zoo, edition=edition, parts=parts)
 
 
 def render_evidence(
@@ -58,14 +62,15 @@ def render_evidence(
     published: list[PublishedModel] | None = None,
     zoo: ZooEvidence | None = None,
     edition: Edition | None = None,
+    parts: Parts | None = None,
 ) -> str:
     """The page as a pure function of record, verdict, images, and the models beside: the published ones or a zoo's."""
-    edition = edition or Edition()
+    edition, parts = edition or Edition(), parts or Parts()
     models = published_models() if published is None and zoo is None else published or []
     shown = title or f"{evidence.record.model.name} on {evidence.record.data.name}"
-    maker = _Maker(evidence, zoo, models, edition, shown)
-    steps = ladder(charts=charts, pictures=bool(evidence.images) and not edition.redact)
-    return fitted(lambda fit: maker.draw(fit, fit.said(steps[0], edition.most)), steps, edition.most)
+    maker = _Maker(evidence, zoo, models, edition, parts, shown)
+    steps = ladder(charts=charts and not parts.beside, pictures=bool(evidence.images) and not edition.redact)
+    return fitted(lambda fit: maker.draw(fit, fit.said(steps[0], edition.most)), steps, edition.most, parts)
 
 
 class _Maker:
@@ -77,6 +82,7 @@ class _Maker:
         zoo: ZooEvidence | None,
         published: list[PublishedModel],
         edition: Edition,
+        parts: Parts,
         title: str,
     ) -> None:
         record = evidence.record
@@ -84,25 +90,23 @@ class _Maker:
         company = among_published(record, published) if zoo is None else among_zoo(record, numbers, zoo)
         self._record, self._title = record, title
         self._sharing = Sharing(record, zoo)
-        self._pictures = Pictures(evidence.images, withheld=edition.redact)
-        self._made = environment()
-        self._views = {**_views(evidence, numbers, zoo_view(record, numbers, company)), "edition": edition}
+        self._edition, self._parts = edition, parts
+        self._pictures = Pictures(evidence.images, withheld=edition.redact, parts=parts)
+        self._views = _views(evidence, numbers, zoo_view(record, numbers, company))
         self._embedded: dict[int, tuple[Markup, dict[str, int]]] = {}
 
     def draw(self, fit: Fit, given_up: list[str]) -> str:
         """The page with what a fit allows; `given_up` says what was left out for it."""
-        views = {**self._views, **self._fitting(fit), "given_up": given_up}
-        library = _library(views) if fit.charts else ""
-        script = source("script/report.js")
-        return self._made.get_template("report.html.j2").render(
-            page=Page(self._title, [section for section in _sections(views) if section.shown]),
-            record=self._record,
-            csp=policy([library, script] if library else [script]),
-            style=Markup(self._made.get_template("style/report.css.j2").render()),
-            library=Markup(library),
-            script=Markup(script),
-            chart_data=script_json(_chart_data(views)) if fit.charts else None,
-            **views,
+        views = {**self._views, **self._fitting(fit), "given_up": given_up, "record": self._record}
+        views["chart_data"] = script_json(_chart_data(views)) if fit.charts else None
+        sections = [section for section in _sections(views, self._edition) if section.shown]
+        return compose(
+            "report.html.j2",
+            Page(self._title, sections, label=views["head"].label),
+            views,
+            edition=self._edition,
+            parts=self._parts,
+            library=_library(views) if fit.charts else "",
         )
 
     def _fitting(self, fit: Fit) -> dict[str, Any]:
@@ -111,12 +115,15 @@ class _Maker:
         if fit.record not in self._embedded:
             self._embedded[fit.record] = embedded_record(record, fit.record)
         embedded, left_out = self._embedded[fit.record]
+        name = "scan.reduced.json" if left_out else "scan.json"
+        beside = self._parts.file(name, "application/json", embedded.encode()) if self._parts.beside else None
         return {
             "suspects": suspects_view(record, pictures, fit, self._sharing),
             "composites": composites(record, pictures, fit),
             "seen": seen(record, pictures, fit),
             "embedded": embedded,
             "embedded_left_out": left_out,
+            "record_file": beside,
         }
 
 
@@ -138,11 +145,11 @@ def _views(evidence: Evidence, numbers: Numbers, zoo: ZooView | None) -> dict[st
     }
 
 
-def _sections(views: dict[str, Any]) -> list[Section]:
+def _sections(views: dict[str, Any], edition: Edition) -> list[Section]:
     zoo = views["zoo"]
     return [
         Section("numbers", "Key numbers", "key_numbers", bool(views["key_groups"])),
-        Section("notes", "Notes", "notes", views["edition"].notes is not None),
+        notes_section(edition),
         Section("suspects", "Suspected spurious features", "suspects"),
         Section("disagreement", "Why noise and swap disagree", "disagreement", views["disagreement"] is not None),
         Section("swap", "Region swap", "swap", views["swap"] is not None),

@@ -1,16 +1,24 @@
-"""Exhibits as data URIs, as stored or smaller, and only real pictures."""
+"""Exhibits for a page, as stored or smaller, and only real pictures."""
 
 from __future__ import annotations
 
 import io
-from base64 import b64encode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from spuraudit.report.parts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 QUALITY = 60
 """Of pictures that are made smaller."""
+
+
+class Picture(NamedTuple):
+    """A picture file: media type and bytes."""
+
+    kind: str
+    content: bytes
 
 
 def media_type(content: bytes) -> str | None:
@@ -23,11 +31,12 @@ def media_type(content: bytes) -> str | None:
 
 
 class Pictures:
-    """Hands out data URIs of one set of images; counts what could not be shown. Smaller ones are made once."""
+    """Puts images of one set into the parts of a page; counts what could not be shown. Smaller ones are made once."""
 
-    def __init__(self, images: Mapping[str, bytes], *, withheld: bool = False) -> None:
+    def __init__(self, images: Mapping[str, bytes], *, withheld: bool = False, parts: Parts | None = None) -> None:
         self._images = images
-        self._made: dict[tuple[str, int | None], str | None] = {}
+        self._parts = parts or Parts()
+        self._made: dict[tuple[str, int | None], Picture | None] = {}
         self.withheld = withheld
         self._missing: set[str] = set()
 
@@ -42,7 +51,7 @@ class Pictures:
         return "Picture withheld." if self.withheld else "Picture not in this file."
 
     def source(self, file: str, side: int | None = None, *, grain: bool = False) -> str | None:
-        """The data URI of an exhibit, or None where there is none.
+        """The address of an exhibit for `src`, or None where there is none.
 
         side: its longer side is at most so many pixels; None: as it is stored. `grain`: pixels are dropped, not
         averaged, so that noise stays as strong as the model saw it.
@@ -50,10 +59,11 @@ class Pictures:
         if self.withheld:
             return None
         if (file, side) not in self._made:
-            self._made[file, side] = self._uri(file, side, grain)
-        return self._made[file, side]
+            self._made[file, side] = self._picture(file, side, grain)
+        made = self._made[file, side]
+        return None if made is None else self._parts.picture(*made)
 
-    def _uri(self, file: str, side: int | None, grain: bool) -> str | None:
+    def _picture(self, file: str, side: int | None, grain: bool) -> Picture | None:
         content = self._images.get(file)
         kind = media_type(content) if content is not None else None
         if content is None or kind is None:
@@ -62,7 +72,7 @@ class Pictures:
         smaller = _smaller(content, side, grain) if side is not None else None
         if smaller is not None and len(smaller) < len(content):
             kind, content = "image/webp", smaller
-        return f"data:{kind};base64,{b64encode(content).decode()}"
+        return Picture(kind, content)
 
 
 def _smaller(content: bytes, side: int, grain: bool) -> bytes | None:

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CardSource:
-    """The finding that leads a card, the others of the same audit, class and feature, and the exhibits to show."""
+    """The finding that leads a card, the others of the same audit, class and feature, and the exhibits to show.
+
+    `counterexamples`: images whose answer stays right.
+    """
 
     lead: Finding
     others: list[Finding]
     exhibits: list[Exhibit]
+    counterexamples: list[Exhibit]
 
 
 def suspects(record: ScanRecord) -> list[CardSource]:
@@ -42,9 +46,14 @@ def _grouped(findings: Iterable[Finding]) -> list[CardSource]:
     groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.audit, finding.class_name, finding.feature), []).append(finding)
-    return [
-        CardSource(
-            lead, others, [exhibit for finding in (lead, *others) for exhibit in finding.exhibits][: bounds.EXHIBITS]
-        )
-        for lead, *others in groups.values()
-    ]
+    return [_source(lead, others) for lead, *others in groups.values()]
+
+
+def _source(lead: Finding, others: list[Finding]) -> CardSource:
+    exhibits = [exhibit for finding in (lead, *others) for exhibit in finding.exhibits]
+    return CardSource(
+        lead,
+        others,
+        [exhibit for exhibit in exhibits if exhibit.role == "example"][: bounds.EXHIBITS],
+        [exhibit for exhibit in exhibits if exhibit.role == "counterexample"][: bounds.COUNTEREXAMPLES],
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from spuraudit.report.charts.colour import heat_rules
 from spuraudit.report.formats import count
 from spuraudit.resources import templates_dir
 
@@ -26,11 +28,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What the templates get. `opening`: what the contents call the band at the top, whose id is `verdict`."""
+    """What the templates get. `opening`: what the contents call the band at the top, whose id is `verdict`.
+
+    `label`: the outcome in a word, for the title of the window.
+    """
 
     title: str
     sections: list[Section]
     opening: str = "Verdict"
+    label: str | None = None
 
 
 def source(name: str) -> str:
@@ -38,6 +44,7 @@ def source(name: str) -> str:
     return (templates_dir() / name).read_text(encoding="utf-8")
 
 
+@cache
 def environment() -> Environment:
     """Everything is escaped, always: class and file names come from users."""
     made = Environment(
@@ -50,6 +57,7 @@ def environment() -> Environment:
     )
     made.filters["count_of"] = count
     made.filters["breaks"] = breaks
+    made.globals["heat_rules"] = heat_rules
     return made
 
 

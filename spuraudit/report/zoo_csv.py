@@ -11,8 +11,9 @@ from spuraudit.report.zoo_evidence import FIGURES
 from spuraudit.report.zoo_ranks import ranks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from spuraudit.record.compared import FeatureRow
     from spuraudit.record.scan import Measurement
     from spuraudit.report.zoo_evidence import AuditedModel, ZooEvidence
 
@@ -82,7 +83,7 @@ def zoo_csv_text(evidence: ZooEvidence) -> str:
             place = places[entry.id]
             row |= {"rank_clean": place.clean, "rank_core": place.core, "rank_gain": place.gain}
         rows.append(row)
-    return _text(ZOO_COLUMNS, rows)
+    return _text(ZOO_COLUMNS, (tuple(map(row.get, ZOO_COLUMNS)) for row in rows))
 
 
 def _measured(evidence: ZooEvidence, model: AuditedModel) -> dict[str, object]:
@@ -126,34 +127,30 @@ def features_csv_text(evidence: ZooEvidence) -> str:
         for row in model.features
     ]
     rows.sort(key=lambda item: item[:3])
-    return _text(
-        FEATURE_COLUMNS,
-        (
-            {
-                "class": row.class_name,
-                "feature": row.feature,
-                "role": row.role,
-                "id": name,
-                "drop": row.drop,
-                "drop_ci_low": row.drop_ci[0] if row.drop_ci else None,
-                "drop_ci_high": row.drop_ci[1] if row.drop_ci else None,
-                "control_drop": row.control_drop,
-                "excess": row.excess,
-                "excess_ci_low": row.excess_ci[0],
-                "excess_ci_high": row.excess_ci[1],
-                "n": row.n,
-                "p": row.p,
-                "q": row.q,
-                "suspected": "true" if row.suspected else "false",
-            }
-            for _, _, _, name, row in rows
-        ),
+    return _text(FEATURE_COLUMNS, (_feature(name, row) for _, _, _, name, row in rows))
+
+
+def _feature(name: str, row: FeatureRow) -> tuple[object, ...]:
+    return (
+        row.class_name,
+        row.feature,
+        row.role,
+        name,
+        row.drop,
+        *(row.drop_ci or (None, None)),
+        row.control_drop,
+        row.excess,
+        *row.excess_ci,
+        row.n,
+        row.p,
+        row.q,
+        "true" if row.suspected else "false",
     )
 
 
-def _text(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> str:
+def _text(columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
     out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, columns, lineterminator="\r\n")
-    writer.writeheader()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(columns)
     writer.writerows(rows)
     return out.getvalue()

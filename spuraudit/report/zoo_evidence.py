@@ -1,7 +1,6 @@
 """What a zoo report is made from: the zoo's record and, per evaluated model, the numbers that the page compares.
 
-A record of 1,000 classes holds tens of thousands of numbers, and a zoo has dozens of records: each is read, reduced to
-what is compared, and let go.
+What is compared of a record is defined in `record.compared`.
 """
 
 from __future__ import annotations
@@ -10,17 +9,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from spuraudit.record.zoo_folder import read_zoo, run_folder, zoo_folder
+from spuraudit.record.zoo_folder import read_compared, read_zoo, run_folder, zoo_folder
 from spuraudit.report.collecting import collector_paused
 from spuraudit.report.numbers import PRIMARY_SIGMA, Numbers
 from spuraudit.report.published import PublishedModel
-from spuraudit.report.zoo_reading import read_compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from spuraudit.record.scan import Measurement, Role, ScanRecord
+    from spuraudit.record.compared import FeatureRow
+    from spuraudit.record.scan import Measurement, ScanRecord
     from spuraudit.record.zoo import ZooModel, ZooRecord
 
 Figure = Literal["clean", "core", "spurious", "rcs"]
@@ -32,24 +31,6 @@ METRICS: dict[Figure, str] = {
     "rcs": "rcs",
 }
 NO_GROUP = "no group"
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureRow:
-    """What one model lost by noise on one feature of one class. Drops are differences of proportions."""
-
-    class_name: str
-    feature: str
-    role: Role
-    drop: float | None
-    drop_ci: tuple[float, float] | None
-    control_drop: float | None
-    excess: float
-    excess_ci: tuple[float, float]
-    n: int
-    p: float
-    q: float
-    suspected: bool
 
 
 @dataclass(frozen=True)
@@ -105,11 +86,7 @@ def gather_zoo(folder: Path) -> ZooEvidence:
     folder = zoo_folder(folder)
     zoo = read_zoo(folder)
     with collector_paused():
-        audited = [
-            reduced(model, read_compared(folder, zoo, model), (run_folder(folder, model) / "report.html").is_file())
-            for model in zoo.models
-            if model.status == "evaluated"
-        ]
+        audited = [_audited(folder, zoo, model) for model in zoo.models if model.status == "evaluated"]
     return ZooEvidence(zoo, audited, _common_sigma(audited))
 
 
@@ -132,38 +109,10 @@ def measured_models(evidence: ZooEvidence) -> list[PublishedModel]:
     return rows
 
 
-def reduced(entry: ZooModel, record: ScanRecord, has_report: bool = False) -> AuditedModel:
-    """The part of a record that is compared between models."""
-    overall = [item for item in record.measurements if not set(item.scope) - {"sigma", "feature"}]
-    small = record.model_copy(update={"measurements": overall, "findings": [], "curves": []})
-    return AuditedModel(entry, small, Numbers(overall), _features(record), has_report)
-
-
-def _features(record: ScanRecord) -> list[FeatureRow]:
-    """Feature drop of every (class, feature) but the object itself, in the record's order."""
-    drops = {
-        (item.scope["class"], item.scope["feature"]): item.ci
-        for item in record.measurements
-        if item.metric == "feature_drop" and set(item.scope) == {"class", "feature"}
-    }
-    return [
-        FeatureRow(
-            finding.class_name,
-            finding.feature,
-            finding.role,
-            finding.numbers.get("drop"),
-            drops.get((finding.class_name, finding.feature)),
-            finding.numbers.get("control_drop"),
-            finding.effect,
-            finding.effect_ci,
-            finding.n,
-            finding.p,
-            finding.q,
-            finding.suspected,
-        )
-        for finding in record.findings
-        if finding.audit == "feature_drop" and finding.role != "core"
-    ]
+def _audited(folder: Path, zoo: ZooRecord, entry: ZooModel) -> AuditedModel:
+    found = read_compared(folder, zoo, entry)
+    has_report = (run_folder(folder, entry) / "report.html").is_file()
+    return AuditedModel(entry, found.record, Numbers(found.record.measurements), found.features, has_report)
 
 
 def _common_sigma(models: Sequence[AuditedModel]) -> float | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from spuraudit.record.folder import to_json
-from spuraudit.report.downloads import Download, download
-from spuraudit.report.embed import policy
+from spuraudit.report.downloads import Attached
+from spuraudit.report.edition import Edition
 from spuraudit.report.formats import many
-from spuraudit.report.templating import Page, Section, environment, source
+from spuraudit.report.layout import compose_plain, notes_section
+from spuraudit.report.parts import Parts
+from spuraudit.report.templating import Page, Section
 from spuraudit.report.views.zoo_features import features_view
 from spuraudit.report.views.zoo_groups import groups_view
 from spuraudit.report.views.zoo_map import map_view
@@ -27,35 +28,40 @@ if TYPE_CHECKING:
     from spuraudit.report.zoo_evidence import ZooEvidence
 
 
-def render_zoo(folder: Path, *, title: str | None = None) -> str:
-    """The report of a finished zoo run as one self-contained HTML text. `title` replaces "N models on DATA".
+def render_zoo(
+    folder: Path,
+    *,
+    title: str | None = None,
+    edition: Edition | None = None,
+    parts: Parts | None = None,
+    linked: bool = True,
+) -> str:
+    """The report of a finished zoo run as one HTML text. `title` replaces "N models on DATA".
 
+    `parts`: takes what lies beside the page; None: everything is inside. `linked`: whether the page lies in the zoo's
+    folder, from where links lead to the reports of its models.
     Raises RunError where the folder holds no finished zoo run, or a model's record is missing or foreign.
     """
-    return render_zoo_evidence(gather_zoo(folder), title=title)
+    evidence = gather_zoo(folder)
+    if not linked:
+        evidence = replace(evidence, audited=[replace(model, has_report=False) for model in evidence.audited])
+    return render_zoo_evidence(evidence, title=title, edition=edition, parts=parts)
 
 
-def render_zoo_evidence(evidence: ZooEvidence, *, title: str | None = None) -> str:
+def render_zoo_evidence(
+    evidence: ZooEvidence, *, title: str | None = None, edition: Edition | None = None, parts: Parts | None = None
+) -> str:
     """The page as a pure function of the records."""
-    views = _views(evidence)
+    views, edition = _views(evidence), edition or Edition()
     shown = title or f"{many(len(evidence.zoo.models), 'model')} on {evidence.zoo.data}"
-    page = Page(shown, [section for section in _sections(views) if section.shown], "Summary")
-    made = environment()
-    script = source("script/report.js")
-    style = made.get_template("style/report.css.j2").render() + source("style/zoo.css")
-    return made.get_template("zoo.html.j2").render(
-        page=page,
-        zoo=evidence.zoo,
-        evidence=evidence,
-        csp=policy([script]),
-        style=Markup(style),
-        script=Markup(script),
-        **views,
-    )
+    page = Page(shown, [section for section in _sections(views, edition) if section.shown], "Summary")
+    return compose_plain("zoo.html.j2", page, views, edition=edition, parts=parts or Parts(), sheets=("zoo",))
 
 
 def _views(evidence: ZooEvidence) -> dict[str, Any]:
     return {
+        "zoo": evidence.zoo,
+        "evidence": evidence,
         "summary": summary_view(evidence),
         "map": map_view(evidence),
         "models": models_view(evidence),
@@ -70,8 +76,9 @@ def _views(evidence: ZooEvidence) -> dict[str, Any]:
     }
 
 
-def _sections(views: dict[str, Any]) -> list[Section]:
+def _sections(views: dict[str, Any], edition: Edition) -> list[Section]:
     return [
+        notes_section(edition),
         Section("map", "Core and spurious accuracy", "zoo_map", views["map"] is not None),
         Section("models", "All models", "zoo_models"),
         Section("groups", "Groups of models", "zoo_groups", views["groups"] is not None),
@@ -84,14 +91,11 @@ def _sections(views: dict[str, Any]) -> list[Section]:
     ]
 
 
-def _downloads(evidence: ZooEvidence) -> list[Download]:
-    files = [
-        download(
-            "zoo.csv", "text/csv", zoo_csv_text(evidence).encode(), "One row per model: figures, intervals, ranks."
-        ),
-    ]
+def _downloads(evidence: ZooEvidence) -> list[Attached]:
+    text = zoo_csv_text(evidence).encode()
+    files = [Attached("zoo.csv", "text/csv", text, "One row per model: figures, intervals, ranks.")]
     if any(model.features for model in evidence.audited):
         text = features_csv_text(evidence).encode()
-        files.append(download("features.csv", "text/csv", text, "One row per class, feature and model."))
-    files.append(download("zoo.json", "application/json", to_json(evidence.zoo), "The record of the zoo run."))
+        files.append(Attached("features.csv", "text/csv", text, "One row per class, feature and model."))
+    files.append(Attached("zoo.json", "application/json", to_json(evidence.zoo), "The record of the zoo run."))
     return files

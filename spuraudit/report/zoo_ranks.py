@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import TYPE_CHECKING
+
+from spuraudit.stats.orders import kendall, spearman
 
 if TYPE_CHECKING:
     from spuraudit.report.zoo_evidence import Figure, ZooEvidence
@@ -57,18 +58,8 @@ def agreement(evidence: ZooEvidence, first: Figure, second: Figure) -> Agreement
     pairs = list(_pairs(evidence, first, second).values())
     if len(pairs) < LEAST:
         return Agreement(len(pairs), None, None)
-    from scipy import stats
-
     one, other = [a for a, _ in pairs], [b for _, b in pairs]
-    if len(set(one)) == 1 or len(set(other)) == 1:
-        return Agreement(len(pairs), None, None)
-    return Agreement(
-        len(pairs), _finite(stats.spearmanr(one, other).statistic), _finite(stats.kendalltau(one, other).statistic)
-    )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if isfinite(value) else None
+    return Agreement(len(pairs), spearman(one, other), kendall(one, other))
 
 
 def _pairs(evidence: ZooEvidence, first: Figure, second: Figure) -> dict[str, tuple[float, float]]:

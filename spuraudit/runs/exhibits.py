@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from spuraudit.runs.loader import Loader
 
 Kind = Literal["image", "region", "noised", "control", "same", "other", "swapped"]
+Role = Literal["example", "counterexample"]
 
 MAX_FINDINGS = 20
 #: Cleared findings get pictures too where nothing is suspected: a report without any picture convinces nobody.
@@ -41,16 +42,19 @@ _TITLES = {
     "region": "the region",
     "noised": "region noised",
     "control": "as much noise elsewhere",
-    "same": "taken from the same class",
-    "other": "taken from another class",
-    "swapped": "patch swapped",
+    "same": "region from the same class",
+    "other": "region from {}",
+    "swapped": "patch from {}",
 }
 
 
 def draw_exhibits(
     findings: Sequence[Finding], audits: Mapping[str, Exhibiting], rows: Rows, loader: Loader, run: Path
 ) -> list[Finding]:
-    """The findings with exhibits on the first of them: images where the region mattered most."""
+    """The findings with exhibits on the first: images where the region mattered most, and one that stays right.
+
+    Only suspected findings have such a counterexample, and only where there is one.
+    """
     suspected = sum(finding.suspected for finding in findings)
     count = min(len(findings), MAX_FINDINGS, max(suspected, MIN_FINDINGS))
     shown = [_with_exhibits(finding, audits[finding.audit], rows, loader, run) for finding in findings[:count]]
@@ -59,11 +63,13 @@ def draw_exhibits(
 
 def _with_exhibits(finding: Finding, audit: Exhibiting, rows: Rows, loader: Loader, run: Path) -> Finding:
     names = dict(enumerate(loader.class_names))
-    chosen = _strongest(finding, audit, rows, names)
-    panels = [audit.panels(finding, row) for row in chosen]
-    wanted = [(row, [q.donor for _, q in asked if q.donor]) for row, asked in zip(chosen, panels, strict=True)]
+    chosen = _chosen(finding, _effects(finding, audit, rows, names))
+    panels = [audit.panels(finding, effect.row) for effect, _ in chosen]
+    wanted = [
+        (effect.row, [q.donor for _, q in asked if q.donor]) for (effect, _), asked in zip(chosen, panels, strict=True)
+    ]
     exhibits = []
-    for loaded, asked in zip(loader.load(wanted), panels, strict=True):
+    for loaded, asked, (_, role) in zip(loader.load(wanted), panels, chosen, strict=True):
         sample = loaded.sample
         made = [
             _panel(run, "image", _to_image(sample.pixels), _caption("image", CLEAN_QUESTION, sample, rows, names)),
@@ -71,19 +77,28 @@ def _with_exhibits(finding: Finding, audit: Exhibiting, rows: Rows, loader: Load
         ]
         for kind, question in asked:
             pixels = audit.show(sample, [question], loaded.donors).pixels[0]
-            made.append(
-                _panel(run, cast("Kind", kind), _to_image(pixels), _caption(kind, question, sample, rows, names))
-            )
-        exhibits.append(Exhibit(image=sample.row.id, class_name=finding.class_name, panels=made))
+            caption = _caption(kind, question, sample, rows, names)
+            panel = _panel(run, cast("Kind", kind), _to_image(pixels), caption)
+            lender = {"donor": question.donor, "donor_class": names.get(question.donor_label)}
+            made.append(panel.model_copy(update=lender) if question.donor else panel)
+        exhibits.append(Exhibit(image=sample.row.id, class_name=finding.class_name, panels=made, role=role))
     return finding.model_copy(update={"exhibits": exhibits})
 
 
 CLEAN_QUESTION = Question(CLEAN)
 
 
-def _strongest(finding: Finding, audit: Exhibiting, rows: Rows, names: dict[int, str]) -> list[ImageRow]:
-    """Images of the finding's class whose probability fell most against the control (or against the clean image)."""
-    scored = []
+class _Effect(NamedTuple):
+    """What touching the region did to one image: probability lost, and whether both answers were right."""
+
+    row: ImageRow
+    lost: float
+    held: bool
+
+
+def _effects(finding: Finding, audit: Exhibiting, rows: Rows, names: dict[int, str]) -> list[_Effect]:
+    """Images of the finding's class, those that lost most against the control (or the clean image) first."""
+    found = []
     for row in rows.images:
         if names[row.label] != finding.class_name:
             continue
@@ -93,20 +108,36 @@ def _strongest(finding: Finding, audit: Exhibiting, rows: Rows, names: dict[int,
         before = rows.answer(row, controls[0] if controls else CLEAN_QUESTION)
         after = rows.answer(row, touched[0]) if touched else None
         if before is not None and after is not None:
-            scored.append((before.p_true - after.p_true, row))
-    scored.sort(key=lambda pair: (-pair[0], pair[1].id))
-    return [row for _, row in scored[:IMAGES_EACH]]
+            held = before.predicted == after.predicted == row.label
+            found.append(_Effect(row, before.p_true - after.p_true, held))
+    return sorted(found, key=lambda effect: (-effect.lost, effect.row.id))
+
+
+def _chosen(finding: Finding, effects: list[_Effect]) -> list[tuple[_Effect, Role]]:
+    """The strongest effects; of a suspected finding also, of the images that stay right, the one moved least."""
+    examples, others = effects[:IMAGES_EACH], effects[IMAGES_EACH:]
+    chosen: list[tuple[_Effect, Role]] = [(effect, "example") for effect in examples]
+    held = [effect for effect in others if effect.held]
+    if finding.suspected and held:
+        least = min(held, key=lambda effect: (abs(effect.lost), effect.row.id))
+        chosen.append((least, "counterexample"))
+    return chosen
 
 
 def _caption(kind: str, question: Question, sample: Sample, rows: Rows, names: dict[int, str]) -> str:
     answer = rows.answer(sample.row, question)
+    title = _title(kind, names.get(question.donor_label))
     if answer is None:
-        return _TITLES[kind]
-    own = f"{_TITLES[kind]}: {answer.p_true:.0%} {names[sample.row.label]}"
+        return title
+    own = f"{title}: {answer.p_true:.0%} {names[sample.row.label]}"
     if answer.predicted == sample.row.label:
         return own
     said = names.get(answer.predicted, f"output {answer.output}")
     return f"{own}, answered {said}"
+
+
+def _title(kind: str, donor_class: str | None) -> str:
+    return _TITLES[kind].format(donor_class or "another class")
 
 
 def _panel(run: Path, kind: Kind, image: Image.Image, caption: str) -> Panel:
@@ -115,9 +146,8 @@ def _panel(run: Path, kind: Kind, image: Image.Image, caption: str) -> Panel:
     content = buffer.getvalue()
     file = f"exhibits/{sha256(content).hexdigest()[:16]}.webp"
     write_bytes(run / file, content)
-    return Panel(
-        kind=kind, file=file, width=image.width, height=image.height, alt=f"{_TITLES[kind]}. {caption}", caption=caption
-    )
+    alt = f"{_TITLES[kind]}: {caption}" if kind == "region" else caption
+    return Panel(kind=kind, file=file, width=image.width, height=image.height, alt=alt, caption=caption)
 
 
 def _to_array(pixels: Tensor) -> NDArray[np.float32]:

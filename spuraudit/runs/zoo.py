@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from spuraudit import __version__
 from spuraudit.data.fingerprint import fingerprint
 from spuraudit.errors import DataError, NotEvaluatedError, RunError
+from spuraudit.record import compared
 from spuraudit.record.base import Part
 from spuraudit.record.folder import claim, sha256_of, to_json, write_bytes
 from spuraudit.record.scan import ToolRecord
@@ -202,13 +203,15 @@ class ZooRun:
             if missing:
                 self._fail({item.id: _missing(missing, len(begun.shards))})
                 return
-            self.evaluated[item.id] = conclude(begun, argv)
+            record = conclude(begun, argv)
+            compared.write_compared(begun.run, record)
         except DataError:  # an image that cannot be read is everybody's
             raise
         except Exception as error:
             self._fail({item.id: reason_of(error)})
             return
-        self.progress.say(_line(item, self.evaluated[item.id], len(self.evaluated), len(self.job.items)))
+        self.evaluated[item.id] = record
+        self.progress.say(_line(item, record, len(self.evaluated), len(self.job.items)))
 
     def _leave_nothing_half(self) -> None:
         """A run folder without any part, and a zoo's folder without any run, would only be in the way later."""
@@ -306,6 +309,7 @@ def _entry(run: ZooRun, item: ZooItem) -> ZooModel:
         run=f"models/{item.id}" if ok else None,
         data_fingerprint=run.evaluated[item.id].data.fingerprint if ok else None,
         record_sha256=sha256_of(folder / "scan.json") if ok else None,
+        compared_sha256=sha256_of(folder / compared.FILE) if ok else None,
     )
 
 

@@ -251,6 +251,25 @@ def swap_exhibit(run: Path, name: str, index: int) -> Exhibit:
     home, away = ("land", "water") if name == "landbird" else ("water", "land")
     picture, mask = scene(home, index)
     key = f"swap-{name}-{index}"
+    drawn = {
+        "same": save(
+            run,
+            "same",
+            composite(picture, mask, home, 50 + index),
+            f"{key}-c",
+            f"The bird on other {home}.",
+            f"same class: 96 % {name}",
+        ),
+        "other": save(
+            run,
+            "other",
+            composite(picture, mask, away, 70 + index),
+            f"{key}-d",
+            f"The bird on {away}.",
+            f"other class: 21 % {name}",
+        ),
+    }
+    lenders = {"same": name, "other": f"{away}bird"}
     return Exhibit(
         image=f"{name}/{index:04d}.jpg",
         class_name=name,
@@ -264,24 +283,18 @@ def swap_exhibit(run: Path, name: str, index: int) -> Exhibit:
                 "Everything but the bird.",
                 "region: background",
             ),
-            save(
-                run,
-                "same",
-                composite(picture, mask, home, 50 + index),
-                f"{key}-c",
-                f"The bird on other {home}.",
-                f"same class: 96 % {name}",
-            ),
-            save(
-                run,
-                "other",
-                composite(picture, mask, away, 70 + index),
-                f"{key}-d",
-                f"The bird on {away}.",
-                f"other class: 21 % {name}",
+            *(
+                panel.model_copy(update={"donor": f"{lenders[kind]}/0100.jpg", "donor_class": lenders[kind]})
+                for kind, panel in drawn.items()
             ),
         ],
     )
+
+
+def swap_exhibits(run: Path, name: str, first: int) -> list[Exhibit]:
+    """Three images on which the region mattered, and one on which it did not."""
+    made = [swap_exhibit(run, name, first + step) for step in range(4)]
+    return [*made[:3], made[3].model_copy(update={"role": "counterexample"})]
 
 
 def drop_exhibit(run: Path, name: str, feature: str, index: int) -> Exhibit:
@@ -532,7 +545,7 @@ def birds_run(run: Path, judged: Verdict | None = None) -> Path:
                 "gap": same[name] - other[name],
                 "pull": 0.44,
             },
-            exhibits=[swap_exhibit(run, name, index * 3 + picture) for picture in range(3)],
+            exhibits=swap_exhibits(run, name, index * 4),
         )
         for index, name in enumerate(("waterbird", "landbird"))
     ]
@@ -749,6 +762,7 @@ def hostile_run(run: Path) -> Path:
         HOSTILE,
         effect=0.4,
         effect_ci=(0.3, 0.5),
+        n=60,
         numbers={"clean": 0.9, "noised": 0.4, "drop": 0.5, "control": 0.8, "control_drop": 0.1, "p_clean": 0.001},
         flags=[HOSTILE],
         exhibits=[drop_exhibit(run, "waterbird", "water", 3)],

@@ -9,6 +9,7 @@ import numpy as np
 import sample_run
 import yaml
 
+from spuraudit.record import compared
 from spuraudit.record.folder import sha256_of, to_json, write_bytes
 from spuraudit.record.scan import AuditRecord, Environment, Exclusion, FeatureRecord, Notice, ScanRecord, ToolRecord
 from spuraudit.record.zoo import Published, ZooModel, ZooRecord
@@ -168,10 +169,12 @@ def save_zoo(folder: Path, models: list[Model], **fields: Any) -> Path:
     """Run folders of the models that did not fail, then zoo.json."""
     entries = []
     for model in models:
-        run, sha = f"models/{model.id}", None
+        run, sha, reduced = f"models/{model.id}", None, None
         if model.failed is None:
-            sample_run.save_run(folder / "models" / model.id, record(model))
-            sha = sha256_of(folder / run / "scan.json")
+            made = record(model)
+            sample_run.save_run(folder / run, made)
+            compared.write_compared(folder / run, made)
+            sha, reduced = sha256_of(folder / run / "scan.json"), sha256_of(folder / run / compared.FILE)
         entries.append(
             ZooModel(
                 id=model.id,
@@ -184,6 +187,7 @@ def save_zoo(folder: Path, models: list[Model], **fields: Any) -> Path:
                 reason=model.failed,
                 run=run if model.failed is None else None,
                 record_sha256=sha,
+                compared_sha256=reduced,
             )
         )
     base: dict[str, Any] = {

@@ -62,9 +62,7 @@ def test_several_runs_go_on_one_page(run: Path, tmp_path: Path) -> None:
     ("file", "more", "says"),
     [
         ("a.csv", [], "several runs go on one HTML page"),
-        ("a.html", ["--redact-images"], "--redact-images has no effect"),
-        ("a.html", ["--notes", "notes.md"], "--notes has no effect"),
-        ("a.html", ["--max-report-mb", "5"], "--max-report-mb has no effect"),
+        ("a.html", ["--against", "zoo"], "--against has no effect"),
     ],
 )
 def test_what_the_page_of_several_runs_cannot_be_is_refused(

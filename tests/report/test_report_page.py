@@ -115,7 +115,7 @@ def test_card_shows_numbers_control_sentence_and_pictures(birds: Path) -> None:
     )
     assert "Read with care: Only 65 images carry this feature; the interval is wide." in page.text
     assert "Unnamed region, lower middle (cell 46) of landbird" in page.text
-    assert len(page.images) == 4 * (2 * 3 + 1) + 2 * 3 + 1  # cards, composites beside the class pairs, what was seen
+    assert len(page.images) == 4 * (2 * 4 + 1) + 2 * 3 + 1  # cards, composites beside the class pairs, what was seen
     for image in page.images:
         assert image["alt"]
         assert image["src"].startswith("data:image/webp;base64,")

@@ -11,6 +11,7 @@ import sample_run
 import sample_zoo
 from page_outline import outline
 
+from spuraudit.record.compared import FeatureRow
 from spuraudit.record.folder import read_record, to_json, write_bytes
 from spuraudit.record.scan import Measurement, ScanRecord
 from spuraudit.record.verdict import Accepted, AcceptedResult, GateResult, Ignore, IgnoreResult, Rule, Verdict
@@ -20,8 +21,7 @@ from spuraudit.report.numbers import Numbers
 from spuraudit.report.page import render_evidence
 from spuraudit.report.views.headline import headline
 from spuraudit.report.views.swap import swap_view
-from spuraudit.report.zoo_evidence import FeatureRow, gather_zoo
-from spuraudit.report.zoo_reading import read_compared
+from spuraudit.report.zoo_evidence import gather_zoo
 
 
 def shown(record: ScanRecord, verdict: Verdict | None = None, **options: object) -> str:
@@ -104,6 +104,38 @@ def test_pictures_stand_beside_the_class_pairs(tmp_path: Path) -> None:
     ]
     assert ("a", "href", "#F001") in page.attributes
     assert "What the network saw of waterbird/0000.jpg, after resize and crop" in page.text
+
+
+def test_cards_hold_an_image_on_which_the_region_did_not_matter(tmp_path: Path) -> None:
+    run = sample_run.birds_run(tmp_path)
+    page = render(run, charts=False)
+    assert page.count("<summary>Counterexample: an image that stays right</summary>") == 2
+    assert "<summary>2 more images</summary>" in page
+    card = page[page.index('id="F001"') : page.index('id="F002"')]
+    assert "Picture not in this file." not in page
+    assert card.index("waterbird/0002.jpg") < card.index("Counterexample") < card.index("waterbird/0003.jpg")
+
+
+def test_cells_of_a_matrix_lead_to_the_composites_of_their_pair(tmp_path: Path) -> None:
+    run = sample_run.birds_run(tmp_path)
+    names = ["waterbird", "landbird", "gull"]
+    same, other = dict.fromkeys(names, 0.9), {"waterbird": 0.3, "landbird": 0.4, "gull": 0.8}
+    n = dict.fromkeys(names, 320)
+    scan = sample_run.record(
+        classes=n,
+        measurements=sample_run.swap_measurements(same, other, n),
+        findings=read_record(run).findings[:2],
+    )
+    page = render(sample_run.save_run(run, scan), charts=False)
+    assert page.count('class="matrix"') == 1
+    ids = dict(re.findall(r'<figure id="(pair-\d)">.*?<a href="#F00\d">(.*?)</a>', page, re.DOTALL))
+    assert ids == {"pair-1": "waterbird, background of landbird", "pair-2": "landbird, background of waterbird"}
+    table = page[page.index('class="matrix"') :].split("</table>")[0]
+    rows = {
+        name: re.findall(r'href="#(pair-\d)"', table.split(f'<th scope="row">{name}</th>')[1].split("</tr>")[0])
+        for name in names
+    }
+    assert rows == {"waterbird": ["pair-1"], "landbird": ["pair-2"], "gull": []}
 
 
 def many_classes(gap: float) -> ScanRecord:
@@ -195,17 +227,3 @@ def test_ignores_and_accepted_findings_stand_below_the_gates(birds: ScanRecord) 
     assert f"a: class = landbird {sample_run.HOSTILE} 2027-01-31 covers 2 numbers" in text
     assert "Of 3 accepted findings: 2 still beyond the limit and not counted, 1 within it now." in text
     assert "Judged with other gates than the last run." in text
-
-
-def test_lean_reading_of_a_zoo_gives_what_whole_reading_gives(tmp_path: Path) -> None:
-    from spuraudit.record.zoo_folder import read_model, read_zoo
-    from spuraudit.report.zoo_evidence import reduced
-
-    folder = sample_zoo.paper_zoo(tmp_path)
-    zoo = read_zoo(folder)
-    for model in zoo.models:
-        if model.status == "evaluated":
-            lean = reduced(model, read_compared(folder, zoo, model))
-            whole = reduced(model, read_model(folder, zoo, model))
-            assert lean.record == whole.record
-            assert lean.features == whole.features

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from base64 import b64decode, b64encode
@@ -14,6 +15,7 @@ from hashlib import sha256
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sample_run
@@ -24,7 +26,8 @@ from page_outline import Outline, outline
 from sample_zoo import Model, save_zoo
 
 from spuraudit.errors import RunError
-from spuraudit.record.folder import read_record, to_json, write_bytes
+from spuraudit.record import compared
+from spuraudit.record.folder import read_record, sha256_of, to_json, write_bytes
 from spuraudit.record.scan import Notice
 from spuraudit.record.zoo_folder import read_zoo
 from spuraudit.report import bounds, render, write
@@ -37,6 +40,11 @@ from spuraudit.report.zoo_csv import FEATURE_COLUMNS, ZOO_COLUMNS, features_csv_
 from spuraudit.report.zoo_evidence import gather_zoo, models_of
 from spuraudit.report.zoo_page import render_zoo
 from spuraudit.report.zoo_ranks import agreement, ranked, ranks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spuraudit.record.scan import ScanRecord
 
 LIMIT = 10_000_000
 
@@ -105,6 +113,64 @@ def test_a_missing_model_record_is_an_error_and_not_left_out(tmp_path: Path) -> 
     (folder / "models" / "b" / "scan.json").unlink()
     with pytest.raises(RunError, match="no run here"):
         gather_zoo(folder)
+
+
+def test_what_is_compared_is_read_from_its_own_file(paper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def whole(*_: object) -> ScanRecord:
+        raise AssertionError("a whole record was read")
+
+    monkeypatch.setattr("spuraudit.record.zoo_folder.read_model", whole)
+    assert len(gather_zoo(paper).audited) == 40
+
+
+def another_number(content: bytes) -> bytes:
+    changed = json.loads(content)
+    changed["features"][0][3] = 0.999
+    return json.dumps(changed).encode()
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut off": lambda content: content[: len(content) // 2],
+    "not text": lambda _: bytes(range(256)),
+    "another number": another_number,
+}
+
+
+@pytest.mark.parametrize("what", ["missing", *DAMAGE])
+def test_a_damaged_file_of_what_is_compared_changes_nothing(
+    paper: Path, paper_page: str, tmp_path: Path, what: str
+) -> None:
+    folder = shutil.copytree(paper, tmp_path / "zoo")
+    files = list(folder.glob(f"models/*/{compared.FILE}"))
+    assert len(files) == 40
+    for file in files:
+        if what == "missing":
+            file.unlink()
+        else:
+            file.write_bytes(DAMAGE[what](file.read_bytes()))
+    assert render_zoo(folder) == paper_page
+
+
+@pytest.mark.parametrize("listed", ["none", "another version", "another form"])
+def test_a_zoo_of_another_version_is_read_whole(paper: Path, tmp_path: Path, listed: str) -> None:
+    folder = shutil.copytree(paper, tmp_path / "zoo")
+    record = read_zoo(folder)
+    sums: dict[str, str] = {}
+    for file in folder.glob(f"models/*/{compared.FILE}"):
+        content = json.loads(file.read_bytes())
+        changed = {**content, "version": 0} if listed == "another version" else {**content, "rows": []}
+        if listed != "none":
+            file.write_text(json.dumps(changed), encoding="utf-8")
+            sums[file.parent.name] = sha256_of(file)
+    models = [model.model_copy(update={"compared_sha256": sums.get(model.id)}) for model in record.models]
+    write_bytes(folder / "zoo.json", to_json(record.model_copy(update={"models": models})))
+    whole, quick = gather_zoo(folder), gather_zoo(paper)
+    for one, other in zip(whole.audited, quick.audited, strict=True):
+        assert one.record == other.record
+        assert one.features == other.features
+    assert features_csv_text(whole) == features_csv_text(quick)
+    assert zoo_csv_text(whole) == zoo_csv_text(quick)
 
 
 def test_models_of_other_data_are_refused(tmp_path: Path) -> None:
@@ -214,7 +280,7 @@ def test_features_are_ordered_by_how_many_models_they_fool(paper_page: str) -> N
     fooled = [int(number) for number in re.findall(r'class="fooled">(\d+) of 40', heat)]
     assert fooled == sorted(fooled, reverse=True)
     assert heat.count("<b>") == sum(fooled)
-    assert heat.count('style="background:') == 40 * len(sample_zoo.PAIRS)
+    assert heat.count('class="heat-') == 40 * len(sample_zoo.PAIRS)
 
 
 def test_region_swap_is_shown_per_model(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import toys
 from PIL import Image
+from torch import Tensor, nn
 
 from spuraudit.data import open_dataset
 from spuraudit.errors import DataError, NotEvaluatedError, RunError, UsageError
@@ -181,6 +183,10 @@ def test_exhibits_of_a_swap_show_both_donors(data: Path, tmp_path: Path) -> None
     finding = done.findings("region_swap", "background")["red"]
     for exhibit in finding.exhibits:
         assert [panel.kind for panel in exhibit.panels] == ["image", "region", "same", "other"]
+        assert [panel.donor_class for panel in exhibit.panels[:3]] == [None, None, "red"]
+        assert exhibit.panels[3].donor_class in ("green", "blue")
+        assert str(exhibit.panels[3].donor).startswith(f"{exhibit.panels[3].donor_class}/")
+        assert exhibit.panels[3].caption.startswith(f"region from {exhibit.panels[3].donor_class}: ")
         same, other = (_pixels(done.folder / panel.file) for panel in exhibit.panels[2:])
         corner = (slice(8, 24), slice(8, 24))
         assert same[corner].mean(axis=(0, 1)) == pytest.approx(toys.COLOURS[0], abs=8)
@@ -201,6 +207,34 @@ def test_exhibits_are_the_images_that_lost_most_against_the_control(data: Path, 
     }
     assert len(set(lost.values())) == 6
     assert [exhibit.image for exhibit in first.exhibits] == sorted(lost, key=lambda image: -lost[image])[:3]
+
+
+class Picky(nn.Module):
+    """Reads the tag, but of an image with a frame in another colour than the object's it reads the object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tag, self.object, self.frame = (toys.Reader(area) for area in (toys.TAG, toys.OBJECT, toys.FRAME))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, 28, 28) -> (B, 4)."""
+        odd = self.frame(x).argmax(dim=1) != self.object(x).argmax(dim=1)
+        return torch.where(odd[:, None], self.object(x), self.tag(x))
+
+
+def test_the_last_exhibit_is_an_image_where_the_region_did_not_matter(tmp_path: Path) -> None:
+    data = toys.draw(tmp_path / "data", toys.Toy(test=8, train=3, tag=True, odd_every=8))
+    done = toys.scan(Picky(), data, tmp_path / "run", audits=("feature_drop",), **QUICK)
+    finding = done.findings("feature_drop", "tag")["green"]
+    assert finding.suspected
+    assert [exhibit.role for exhibit in finding.exhibits] == ["example"] * 3 + ["counterexample"]
+    assert finding.exhibits[-1].image == "green/test-001"
+    assert finding.exhibits[-1].panels[2].caption == "region noised: 100% green"
+    # Where the region mattered on every image, none is put forward; of a cleared finding neither.
+    same = toys.scan(toys.Reader(toys.TAG), data, tmp_path / "same", audits=("feature_drop",), **QUICK)
+    assert {exhibit.role for f in same.record.findings for exhibit in f.exhibits} == {"example"}
+    none = toys.scan(toys.Reader(toys.OBJECT), data, tmp_path / "none", audits=("feature_drop",), **QUICK)
+    assert {exhibit.role for f in none.record.findings for exhibit in f.exhibits} == {"example"}
 
 
 def test_where_nothing_is_suspected_some_cleared_findings_have_pictures(data: Path, tmp_path: Path) -> None:

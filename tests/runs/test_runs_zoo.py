@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import zoo_jobs
-from zoo_jobs import job, parts
+from zoo_jobs import job, measured, parts
 
 from spuraudit.errors import DataError, NotEvaluatedError, RunError, UsageError
-from spuraudit.record.folder import claim, read_record
+from spuraudit.record.compared import FILE, compared
+from spuraudit.record.folder import claim, read_record, sha256_of
+from spuraudit.record.zoo_folder import read_zoo
 from spuraudit.report.zoo_evidence import gather_zoo
 from spuraudit.runs import answering, zoo_groups
 from spuraudit.runs.execute import execute
@@ -22,16 +23,6 @@ from spuraudit.runs.storage import Storage
 from spuraudit.runs.zoo import Here, Share, ZooRun, run_zoo
 from spuraudit.runs.zoo_groups import within
 from spuraudit.runs.zoo_job import ZooItem
-
-
-def measured(folder: Path) -> dict[str, str]:
-    """Everything of the records that may not depend on how the run went."""
-    found = {}
-    for file in sorted(folder.glob("models/*/scan.json")):
-        content = json.loads(file.read_bytes())
-        kept = {key: content[key] for key in ("measurements", "findings", "curves", "observations", "exclusions")}
-        found[file.parent.name] = json.dumps(kept)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +44,23 @@ def test_parts_and_records_are_those_of_scans_one_by_one(whole: Path) -> None:
         assert together.findings == record.findings
         assert together.run.plan_sha256 == record.run.plan_sha256
         assert parts(whole / "alone" / item.id) == parts(whole / "zoo" / "models" / item.id)
+
+
+def test_what_pages_compare_lies_beside_each_record_and_is_listed(whole: Path) -> None:
+    for model in read_zoo(whole / "zoo").models:
+        run = whole / "zoo" / "models" / model.id
+        made = compared(read_record(run)).model_dump_json(by_alias=True)
+        assert (run / FILE).read_text("utf-8") == made
+        assert (model.record_sha256, model.compared_sha256) == (sha256_of(run / "scan.json"), sha256_of(run / FILE))
+    assert all(model.features for model in gather_zoo(whole / "zoo").audited)
+
+
+def test_a_stale_file_of_what_pages_compare_is_written_again(whole: Path) -> None:
+    run_zoo(ZooRun(job(whole, "stale"), Here()))
+    for file in (whole / "stale").rglob(FILE):
+        file.write_bytes(b"{}")
+    run_zoo(ZooRun(job(whole, "stale"), Here()))  # resumes: asks nothing
+    assert measured(whole / "stale") == measured(whole / "zoo")
 
 
 def test_models_of_one_geometry_share_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import zoo_jobs
-from zoo_jobs import job, parts
+from zoo_jobs import job, measured, parts
 
 from spuraudit.errors import DataError, SpurauditError, UsageError
 from spuraudit.runs.storage import Storage
@@ -44,6 +44,7 @@ def test_two_workers_write_the_same_bytes(whole: Path) -> None:
     assert record is not None
     assert [model.status for model in record.models] == ["evaluated"] * 5
     assert parts(whole / "ray") == parts(whole / "zoo")
+    assert measured(whole / "ray") == measured(whole / "zoo")
 
 
 def test_a_killed_worker_costs_nothing_but_time(whole: Path) -> None:

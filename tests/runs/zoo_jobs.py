@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -68,6 +69,18 @@ def job(tmp_path: Path, folder: str = "zoo", **changes: Any) -> ZooJob:
 def parts(folder: Path) -> dict[str, bytes]:
     """Every part below a zoo's or a scan's folder, by name."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("part-*.parquet"))}
+
+
+def measured(folder: Path) -> dict[str, str]:
+    """Everything of the records, and of what pages compare of them, that may not depend on how the run went."""
+    found = {}
+    for file in sorted(folder.glob("models/*/scan.json")):
+        content = json.loads(file.read_bytes())
+        kept = {key: content[key] for key in ("measurements", "findings", "curves", "observations", "exclusions")}
+        compared = json.loads((file.parent / "compared.json").read_bytes())
+        kept["compared"] = [compared["features"], compared["record"]["measurements"]]
+        found[file.parent.name] = json.dumps(kept)
+    return found
 
 
 def rows(folder: Path) -> int:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from spuraudit.gates import words
 from spuraudit.gates.config import FILE_NAME
-from spuraudit.gates.rules import WILDCARD, format_scope
+from spuraudit.gates.rules import format_scope
 from spuraudit.record.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spuraudit.record.scan import Finding, Scope
+    from spuraudit.record.scan import Finding
     from spuraudit.record.units import Unit
     from spuraudit.record.verdict import Accepted, AcceptedResult, GateResult, Ignore, IgnoreResult, Outcome, Verdict
 
@@ -30,30 +30,59 @@ def standing(result: GateResult) -> Standing:
     return "warn" if result.outcome == "fail" and result.rule.severity == "warn" else result.outcome
 
 
+def excused(result: GateResult) -> bool:
+    """Whether a gate passes although no measurement is within its limit: its failures are ignored or known."""
+    beyond = result.failed + result.ignored + result.known
+    return result.outcome == "pass" and result.ignored + result.known > 0 and beyond >= result.matched
+
+
 def headline(verdict: Verdict) -> str:
     """`FAILED: 1 of 3 gates failed; failures: 2 ignored.`"""
     total = len(verdict.gates)
+    if total == 1 and excused(verdict.gates[0]):
+        return f"{HEADLINES[verdict.outcome]}: 1 gate; {_exceptions(verdict)}{_over(verdict)}."
     standings = [standing(one) for one in verdict.gates]
     failed, warned, unknown = (standings.count(kind) for kind in ("fail", "warn", "not evaluated"))
+    spared = sum(map(excused, verdict.gates))
     parts = [f"{failed} of {total} gates failed"] if failed else []
     if unknown:
         parts.append(f"{unknown} of {total} gates could not be evaluated")
-    if not parts and total > warned:
-        parts.append(f"{total - warned} of {total} gates hold")
+    judged = not parts
+    if judged and total > warned + spared:
+        parts.append(f"{total - warned - spared} of {total} gates hold")
     if warned:
         parts.append(f"{warned} of {total} gates only warned")
+    if judged and spared:
+        how = "does not hold and passes by exception" if spared == 1 else "do not hold and pass by exception"
+        parts.append(f"{spared} of {total} gates {how}")
     said = ", ".join(parts).replace("1 of 1 gates", "the gate").replace("gate hold", "gate holds")
-    return f"{HEADLINES[verdict.outcome]}: {said}{_excused(verdict)}."
+    counts = _failures(verdict)
+    return f"{HEADLINES[verdict.outcome]}: {said}{f'; failures: {counts}' if counts else ''}{_over(verdict)}."
 
 
-def _excused(verdict: Verdict) -> str:
-    """`; failures: 2 ignored, 3 known; accepted findings that are fixed or stale: 1`, or nothing."""
+def _exceptions(verdict: Verdict) -> str:
+    """`its failure is ignored until 2026-12-31`, `its failures: 2 ignored, 1 known`; of a verdict of one gate."""
+    (gate,) = verdict.gates
+    if gate.matched != 1:
+        return f"its failures: {_failures(verdict)}"
+    if gate.known:
+        return "its failure is known"
+    until = [one.ignore.expires for one in ignores_of(verdict, gate)]
+    last = "" if not until or None in until else f" until {max(day for day in until if day is not None)}"
+    return f"its failure is ignored{last}"
+
+
+def _failures(verdict: Verdict) -> str:
+    """`2 ignored, 3 known`, or nothing."""
     ignored = sum(one.ignored for one in verdict.gates)
     known = sum(one.known for one in verdict.gates)
-    counts = ", ".join(f"{count:,} {name}" for count, name in ((ignored, "ignored"), (known, "known")) if count)
+    return ", ".join(f"{count:,} {name}" for count, name in ((ignored, "ignored"), (known, "known")) if count)
+
+
+def _over(verdict: Verdict) -> str:
+    """`; accepted findings that are fixed or stale: 1`, or nothing."""
     over = sum(one.state != "known" for one in verdict.accepted)
-    said = f"; failures: {counts}" if counts else ""
-    return said + (f"; accepted findings that are fixed or stale: {over:,}" if over else "")
+    return f"; accepted findings that are fixed or stale: {over:,}" if over else ""
 
 
 def only_strict(verdict: Verdict) -> str | None:
@@ -113,19 +142,8 @@ def numbers(result: GateResult) -> list[tuple[str, str]]:
 
 
 def ignores_of(verdict: Verdict, result: GateResult) -> list[IgnoreResult]:
-    """The ignores in use that can cover measurements of a gate."""
-    rule = result.rule
-
-    def covers(ignore: Ignore) -> bool:
-        named = ignore.gate in (None, rule.id) and ignore.metric in (None, rule.metric)
-        return named and all(_meets(rule.scope, key, asked) for key, asked in ignore.scope.items())
-
-    return [one for one in verdict.ignores if one.state == "used" and covers(one.ignore)]
-
-
-def _meets(scope: Scope, key: str, asked: str | float | int) -> bool:
-    given = scope.get(key, WILDCARD)
-    return WILDCARD in (given, asked) or str(given) == str(asked)
+    """The ignores in use that cover failures of a gate."""
+    return [one for one in verdict.ignores if one.state == "used" and result.rule.id in one.gates]
 
 
 def known_of(verdict: Verdict, result: GateResult) -> list[AcceptedResult]:
@@ -157,14 +175,6 @@ def effect_interval(finding: Finding) -> str:
 
 def _effect_unit(finding: Finding) -> Unit:
     return "probability_difference" if finding.audit == "patch_swap" else "difference"
-
-
-def one_line(text: str, most: int) -> str:
-    """White space and control characters as single spaces, and at most `most` characters."""
-    if not text.isprintable():
-        text = "".join(letter if letter.isprintable() else " " for letter in text)
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def listed(names: Iterable[str], most: int) -> list[str]:

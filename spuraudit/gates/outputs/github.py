@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spuraudit.gates.ignores import describe
-from spuraudit.gates.outputs.facts import STRICT, config_file, one_line, only_strict, standing
+from spuraudit.gates.outputs.facts import STRICT, config_file, only_strict, standing
 from spuraudit.gates.outputs.sections import (
     accepted_sections,
     finding_section,
@@ -15,6 +15,7 @@ from spuraudit.gates.outputs.sections import (
     note_section,
     opening,
 )
+from spuraudit.record.markdown import one_line
 
 if TYPE_CHECKING:
     from spuraudit.record.scan import ScanRecord
@@ -63,6 +64,12 @@ def step_summary(verdict: Verdict, record: ScanRecord, most: int = MOST_SUMMARY)
     fixed, stale, known = accepted_sections(verdict)
     rest = (ignore_section(verdict), stale, fixed, known, hold, finding_section(record.findings))
     return fitted(opening(verdict), (look, note_section(verdict), said, *rest), most, lambda text: len(text.encode()))
+
+
+def annotation_unjudged(message: str, hint: str | None) -> str:
+    """The workflow command where an error came in place of a verdict; it points at no line."""
+    text = one_line(" ".join(filter(None, (message, hint))), _LONGEST)
+    return f"::error title=spuraudit not evaluated::{_data(text)}"
 
 
 def _capped(level: str, verdict: Verdict, commands: list[str]) -> list[str]:

@@ -55,6 +55,21 @@ def junit_xml(verdict: Verdict) -> bytes:
         case = ET.SubElement(suite, "testcase", {"classname": "spuraudit", "name": STRICT})
         ET.SubElement(case, "failure", {"message": _name(strict), "type": "fail"})
     ET.SubElement(suite, "system-out").text = _text("\n".join([headline(verdict), *verdict.notes]))
+    return _written(root)
+
+
+def junit_unjudged(message: str, hint: str | None) -> bytes:
+    """The file where an error came in place of a verdict: a test case that says so."""
+    counts = {"tests": "1", "failures": "0", "errors": "1", "skipped": "0"}
+    root = ET.Element("testsuites", {"name": "spuraudit", **counts})
+    suite = ET.SubElement(root, "testsuite", {"name": "spuraudit", **counts})
+    case = ET.SubElement(suite, "testcase", {"classname": "spuraudit", "name": "verdict"})
+    problem = ET.SubElement(case, "error", {"message": _name(message), "type": "not evaluated"})
+    problem.text = _text("\n".join(filter(None, (message, hint))))
+    return _written(root)
+
+
+def _written(root: ET.Element) -> bytes:
     ET.indent(root)
     content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return content + b"\n"

@@ -11,6 +11,7 @@ from spuraudit.gates.outputs.sections import (
     ignore_section,
     note_section,
     opening,
+    unjudged,
 )
 
 if TYPE_CHECKING:
@@ -28,3 +29,8 @@ def comment(verdict: Verdict) -> str:
     fixed, stale, known = accepted_sections(verdict)
     sections = (look, note_section(verdict), said, ignore_section(verdict), stale, fixed, known, hold)
     return fitted(f"{MARKER}\n{opening(verdict)}", sections, MOST, len)
+
+
+def comment_unjudged(message: str, hint: str | None) -> str:
+    """The comment where an error came in place of a verdict."""
+    return f"{MARKER}\n{unjudged(message, hint)}"

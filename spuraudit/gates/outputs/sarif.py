@@ -12,8 +12,10 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from spuraudit.gates.outputs.facts import STRICT, config_file, effect, effect_interval, one_line, only_strict, standing
+from spuraudit import __version__
+from spuraudit.gates.outputs.facts import STRICT, config_file, effect, effect_interval, only_strict, standing
 from spuraudit.gates.rules import format_rule
+from spuraudit.record.markdown import one_line
 
 if TYPE_CHECKING:
     from spuraudit.record.scan import Finding, ScanRecord
@@ -76,6 +78,27 @@ def sarif_json(verdict: Verdict, record: ScanRecord) -> bytes:
             "runId": verdict.run_id,
         },
     }
+    return _written(run)
+
+
+def sarif_unjudged(message: str, hint: str | None) -> bytes:
+    """The log where an error came in place of a verdict: no results, and an execution that was not successful."""
+    said = _message(" ".join(filter(None, (message, hint))))
+    run = {
+        "tool": {"driver": {"name": "spuraudit", "version": __version__, "rules": _rules()}},
+        "invocations": [
+            {
+                "executionSuccessful": False,
+                "toolExecutionNotifications": [{"level": "error", "message": {"text": said}}],
+            }
+        ],
+        "results": [],
+        "properties": {"outcome": "not evaluated"},
+    }
+    return _written(run)
+
+
+def _written(run: dict[str, Any]) -> bytes:
     log = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
     return (json.dumps(log, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 

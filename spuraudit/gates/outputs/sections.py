@@ -1,23 +1,24 @@
-"""Markdown in sections of rows that make room in a fixed order, and text that Markdown and GitHub leave alone."""
+"""Markdown in sections of rows that make room in a fixed order."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from spuraudit.gates.outputs.facts import (
+    HEADLINES,
     accepted_what,
     count,
     effect,
     effect_interval,
+    excused,
     headline,
     ignored_what,
     interval,
     limit,
-    one_line,
     standing,
     value,
 )
+from spuraudit.record.markdown import safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from spuraudit.record.scan import Finding
     from spuraudit.record.verdict import AcceptedResult, GateResult, Verdict
 
-_CELL = 300
 _SENTENCE = 1000
-_SIGNS = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
-_LIST = re.compile(r"^(\d*)([-.])")
 _CUTS = (200, 50, 20, 10, 5, 0)
 _LABELS = {"pass": "pass", "warn": "warning", "fail": "**FAIL**", "not evaluated": "**NOT EVALUATED**"}
 
@@ -70,18 +68,6 @@ def fitted(first: str, sections: Sequence[Section], most: int, size: Callable[[s
     return first + "".join(texts)
 
 
-def safe(text: str, most: int = _CELL) -> str:
-    """Text as it is written, on one line: no markup, no HTML, no mention, reference or link comes of it.
-
-    A backslash does not stop GitHub from reading `@name` and `#1` in the finished page; a space of no width does.
-    """
-    line = one_line(text, most).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    line = _LIST.sub(r"\1\\\2", _SIGNS.sub(r"\\\1", line))
-    for sign, split in (("@", "@&#8203;"), ("\\#", "\\#&#8203;"), ("://", ":&#8203;//"), ("www.", "www&#8203;.")):
-        line = line.replace(sign, split)
-    return line
-
-
 def opening(verdict: Verdict) -> str:
     """Headline, and what was judged: model, data, run, baseline."""
     word, _, said = headline(verdict).partition(": ")
@@ -93,17 +79,23 @@ def opening(verdict: Verdict) -> str:
     return f"## spuraudit: {word}\n\n**{said}**\n\n{', '.join(parts)}.\n"
 
 
+def unjudged(message: str, hint: str | None) -> str:
+    """What stands in place of a verdict where there is none."""
+    said = f"## spuraudit: {HEADLINES['not evaluated']}\n\n**{safe(message, _SENTENCE)}**\n"
+    return f"{said}\n{safe(hint, _SENTENCE)}\n" if hint else said
+
+
 def gate_sections(verdict: Verdict) -> tuple[Section, Section, Section]:
-    """Gates that need a look; these and the inconclusive ones in words; gates that hold."""
+    """Gates that need a look; these, the inconclusive and the excused ones in words; gates that pass."""
     look = [gate for gate in verdict.gates if standing(gate) != "pass"]
     hold = [gate for gate in verdict.gates if standing(gate) == "pass"]
-    doubtful = [gate for gate in hold if "inconclusive" in gate.text]
+    doubtful = [gate for gate in hold if "inconclusive" in gate.text or excused(gate)]
     said = [f"- {safe(gate.rule.id)}: {safe(gate.text, _SENTENCE)}\n" for gate in (*look, *doubtful)]
     columns = ("", "gate", "value", "95 % interval", "limit", "n", "waived")
     return (
         Section("Gates to look at", [_gate_row(gate) for gate in look], "gates", _head(*columns)),
         Section("In words", said, "explanations"),
-        Section("Gates that hold", [_gate_row(gate) for gate in hold], "gates", _head(*columns)),
+        Section("Gates that pass", [_gate_row(gate) for gate in hold], "gates", _head(*columns)),
     )
 
 
@@ -156,7 +148,7 @@ def finding_section(findings: Sequence[Finding]) -> Section:
     """The suspected spurious features of the record, most serious first."""
     rows = [
         _row(
-            finding.id,
+            safe(finding.id),
             safe(finding.class_name),
             safe(finding.feature + (f", against {finding.target_class}" if finding.target_class else "")),
             finding.audit.replace("_", " "),

@@ -7,6 +7,7 @@ vision deficiency", PLOS ONE 13(7), as matplotlib ships it.
 from __future__ import annotations
 
 CIVIDIS = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838")
+HEAT_STEPS = 50
 
 
 def cividis(share: float) -> str:
@@ -16,6 +17,17 @@ def cividis(share: float) -> str:
     weight = place - index
     low, high = _rgb(CIVIDIS[index]), _rgb(CIVIDIS[index + 1])
     return "#" + "".join(f"{round(a + (b - a) * weight):02x}" for a, b in zip(low, high, strict=True))
+
+
+def heat_class(share: float) -> str:
+    """Class of a table cell with the colour of 0 to 1: a class, since strict servers drop style attributes."""
+    return f"heat-{round(min(max(share, 0.0), 1.0) * HEAT_STEPS)}"
+
+
+def heat_rules() -> list[tuple[str, str, str]]:
+    """Class, colour and ink of every step, for the style sheet."""
+    colours = [(f"heat-{step}", cividis(step / HEAT_STEPS)) for step in range(HEAT_STEPS + 1)]
+    return [(name, colour, ink_on(colour)) for name, colour in colours]
 
 
 def ink_on(colour: str) -> str:

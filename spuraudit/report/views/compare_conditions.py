@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from spuraudit.report.formats import listing, many
 from spuraudit.report.views.compare_shortcuts import in_words
 from spuraudit.report.views.compare_words import in_letters
-from spuraudit.report.views.fix_words import capital, change_interval, change_of, metric_name
+from spuraudit.report.views.fix_words import capital, change_interval, change_of, metric_name, shortcut_name
 from spuraudit.report.wording import AUDITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spuraudit.record.comparison import Change
+    from spuraudit.record.comparison import Change, Shortcut
     from spuraudit.record.verdict import Outcome
     from spuraudit.report.views.compare_pair import Pair
 
@@ -45,7 +45,8 @@ class Condition:
 def judge_conditions(pair: Pair, wanted: Sequence[str], min_n: int = MIN_N) -> list[Condition]:
     """One entry per condition. A fall is one whose 95 % interval excludes 0; too few images are no evidence.
 
-    `worse` leaves out what neither run measured; what was measured and cannot be judged is not evaluated.
+    A shortcut that got worse fails, whatever the others rest on. `worse` leaves out what neither run measured; what was
+    measured and cannot be judged is not evaluated.
     """
     found: list[Condition] = []
     for name in dict.fromkeys(wanted):
@@ -77,7 +78,7 @@ def _changes(pair: Pair, name: str) -> list[Change]:
 
 
 def _judged(pair: Pair, name: str, min_n: int) -> Condition:
-    return _shortcuts(pair, name) if name.endswith("-shortcut") else _numbers(pair, name, min_n)
+    return _shortcuts(pair, name, min_n) if name.endswith("-shortcut") else _numbers(pair, name, min_n)
 
 
 def _numbers(pair: Pair, name: str, min_n: int) -> Condition:
@@ -107,7 +108,7 @@ def _said(one: Change) -> str:
     return f"{_name(one)}: {change_of(one.metric, one.change)} ({ends})"
 
 
-def _shortcuts(pair: Pair, name: str) -> Condition:
+def _shortcuts(pair: Pair, name: str, min_n: int) -> Condition:
     state = name.removesuffix("-shortcut")
     tested = pair.comparison.shortcuts
     if not tested:
@@ -118,12 +119,28 @@ def _shortcuts(pair: Pair, name: str) -> Condition:
     found = [one for one in tested if one.state == state]
     if found:
         return Condition(name, "fail", f"{many(len(found), f'{state} shortcut')}: {in_words(found)}.")
-    untold = sum(one.change is None for one in tested)
-    beside = f"; {many(untold, 'more')} have no image in common" if untold and state == "worse" else ""
-    compared = len(tested) - untold if state == "worse" else len(tested)
-    if not compared:
-        return Condition(name, "not evaluated", "No shortcut was tested on the same images by both.")
-    return Condition(name, "pass", f"None of {many(compared, 'shortcut')} is {state}{beside}.")
+    few = [(one, n) for one, n in _resting(pair, state) if n < min_n]
+    if few:
+        one, n = min(few, key=lambda rests: rests[1])
+        verb = "rests" if len(few) == 1 else "rest"
+        said = f"{len(few):,} of {many(len(tested), 'shortcut')} {verb} on fewer than {many(min_n, 'image')}"
+        such = f"{shortcut_name(one)} ({AUDITS[one.audit].lower()}) on {many(n, 'image')}"
+        return Condition(name, "not evaluated", f"{said}, such as {such}.")
+    return Condition(name, "pass", f"None of {many(len(tested), 'shortcut')} is {state}.")
+
+
+def _resting(pair: Pair, state: str) -> list[tuple[Shortcut, int]]:
+    """The shortcuts that could have become what is asked, each with the images that say whether it did.
+
+    worse: images of both runs, 0 where they have none in common. new: images of the run after; what was suspected
+    before, or was not tested after, is not new.
+    """
+    tested = pair.comparison.shortcuts
+    if state == "worse":
+        return [(one, one.n) for one in tested]
+    after = {(f.audit, f.class_name, f.target_class, f.feature): f.n for f in pair.records[1].findings}
+    keys = [(one.audit, one.class_name, one.target_class, one.feature) for one in tested]
+    return [(one, after[key]) for one, key in zip(tested, keys, strict=True) if key in after and not one.suspected[0]]
 
 
 def _one_sided(pair: Pair) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spuraudit.record.folder import to_json
 from spuraudit.report import bounds
-from spuraudit.report.downloads import download
+from spuraudit.report.downloads import Attached
 from spuraudit.report.formats import NONE, count, many
 from spuraudit.report.numbers import Numbers
 from spuraudit.report.views.compare_facts import SideView, side_view
@@ -112,7 +112,7 @@ def many_views(runs: ManyRuns) -> dict[str, Any]:
         "shortcuts_left_out": left_out,
         "facts": _facts(runs),
         "downloads": [
-            download(
+            Attached(
                 f"comparison-{one.letter}.json",
                 "application/json",
                 to_json(pair.comparison),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spuraudit.record.markdown import safe
 from spuraudit.report.formats import many
-from spuraudit.report.markdown import safe
 from spuraudit.report.views.compare_classes import class_changes
 from spuraudit.report.views.compare_facts import side_views
 from spuraudit.report.views.compare_headline import compare_headline

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spuraudit.record.markdown import safe
 from spuraudit.report.formats import many
-from spuraudit.report.markdown import safe
 from spuraudit.report.views.fix_cost import cost_view
 from spuraudit.report.views.fix_headline import fix_headline
 from spuraudit.report.views.fix_numbers import numbers_view

@@ -12,8 +12,9 @@ from spuraudit.report.wording import effect
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from spuraudit.record.compared import FeatureRow
     from spuraudit.record.scan import Finding, ScanRecord
-    from spuraudit.report.zoo_evidence import FeatureRow, ZooEvidence
+    from spuraudit.report.zoo_evidence import ZooEvidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class Card:
     rows: Markup
     locator: Markup | None
     exhibits: list[ExhibitView]
+    counterexamples: list[ExhibitView]
     facts: list[tuple[str, str]]
     same_cells: list[str]
     shared: Shared
@@ -92,7 +93,8 @@ def card(rank: int, group: CardSource, pictures: Pictures, fit: Fit, sharing: Sh
         n=count(lead.n),
         rows=dot_rows(_marks(lead), _numbers_text(lead)),
         locator=_locator(lead),
-        exhibits=[exhibit_view(exhibit, pictures, side) for exhibit in group.exhibits[: fit.exhibits]],
+        exhibits=[exhibit_view(e, pictures, side) for e in group.exhibits[: fit.exhibits]],
+        counterexamples=[exhibit_view(e, pictures, side) for e in group.counterexamples if fit.counterexamples],
         facts=_facts(lead),
         same_cells=[
             f"{other.target_class} ({effect(other)}, {q_value(other.q)})"

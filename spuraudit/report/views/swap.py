@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from spuraudit.report import bounds
 from spuraudit.report.charts.bars import Mark, dumbbell
-from spuraudit.report.charts.colour import cividis, ink_on
+from spuraudit.report.charts.colour import heat_class
 from spuraudit.report.formats import NONE, count, interval, listing, many, percent, plain, points, pts
 from spuraudit.report.shown import shown_cards
 from spuraudit.report.views.suspect_card import PanelView, panel_view
@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from spuraudit.record.scan import Finding, Measurement, ScanRecord, Scope
+    from spuraudit.record.scan import Exhibit, Finding, Measurement, ScanRecord, Scope
     from spuraudit.report.fitting import Fit
     from spuraudit.report.numbers import Numbers
     from spuraudit.report.pictures import Pictures
 
 COMPOSITE_SIDE = 112
 """Pixels of a composite beside the class pairs."""
+
+
+Pair = tuple[str, str, str]
+"""Region, class of the images, class of the donors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,11 @@ class SwapRow:
 
 @dataclass(frozen=True, slots=True)
 class MatrixCell:
-    """A gap with the colours of its cell; empty on the diagonal."""
+    """A gap with the class of its colours; `pair`: region, the images' class, the donors'."""
 
+    pair: Pair
     shown: str
-    background: str
-    ink: str
+    colour: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +70,20 @@ class Matrix:
 class Composite:
     """An image of a class with the region of a donor of its own class, and with that of another class's."""
 
+    id: str
     class_name: str
+    donor: str
     region: str
     card: str
     panels: list[PanelView]
+
+
+@dataclass(frozen=True, slots=True)
+class Composites:
+    """The shown ones, and the id of that of each class pair, for the matrices."""
+
+    shown: list[Composite]
+    links: dict[Pair, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +198,33 @@ def _cell(feature: str, name: str, donor: str, numbers: Numbers) -> MatrixCell |
     value = _at(numbers, "swap_gap", {"feature": feature, "class": name, "donor_class": donor})
     if value is None:
         return None
-    colour = cividis(value)
-    return MatrixCell(pts(value, 0), colour, ink_on(colour))
+    return MatrixCell((feature, name, donor), pts(value, 0), heat_class(value))
 
 
-def composites(record: ScanRecord, pictures: Pictures, fit: Fit) -> list[Composite]:
-    """One image per card of region swap, small: the cards show them large."""
+def composites(record: ScanRecord, pictures: Pictures, fit: Fit) -> Composites:
+    """One image per class pair that the cards of region swap show, small: the cards show them large."""
     side = min(fit.side or COMPOSITE_SIDE, COMPOSITE_SIDE)
-    made = []
-    for card in shown_cards(record)[: fit.cards]:
-        if card.lead.audit == "region_swap" and card.exhibits:
-            panels = [panel for panel in card.exhibits[0].panels if panel.kind in ("image", "same", "other")]
-            views = [panel_view(panel, pictures, side) for panel in panels]
-            if views and all(view.source for view in views):
-                made.append(Composite(card.lead.class_name, card.lead.feature, card.lead.id, views))
-    return made[: bounds.COMPOSITES]
+    made: dict[Pair, Composite] = {}
+    for lead, exhibit in _one_of_each_card_first(record, fit):
+        panels = [panel for panel in exhibit.panels if panel.kind in ("image", "same", "other")]
+        donor = next((panel.donor_class for panel in panels if panel.donor_class and panel.kind == "other"), "")
+        pair = (lead.feature, lead.class_name, donor)
+        if pair in made or len(made) == bounds.COMPOSITES:
+            continue
+        views = [panel_view(panel, pictures, side) for panel in panels]
+        if views and all(view.source for view in views):
+            made[pair] = Composite(f"pair-{len(made) + 1}", lead.class_name, donor, lead.feature, lead.id, views)
+    return Composites(list(made.values()), {pair: composite.id for pair, composite in made.items() if pair[2]})
+
+
+def _one_of_each_card_first(record: ScanRecord, fit: Fit) -> list[tuple[Finding, Exhibit]]:
+    cards = [card for card in shown_cards(record)[: fit.cards] if card.lead.audit == "region_swap"]
+    return [
+        (card.lead, card.exhibits[place])
+        for place in range(bounds.EXHIBITS)
+        for card in cards
+        if place < len(card.exhibits)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

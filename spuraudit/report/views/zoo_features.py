@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from spuraudit.report import bounds
 from spuraudit.report.charts.bars import Mark, dumbbell
-from spuraudit.report.charts.colour import cividis, ink_on
+from spuraudit.report.charts.colour import heat_class
 from spuraudit.report.charts.grid import legend
 from spuraudit.report.formats import count, interval, listing, many, percent, plain, points, pts
 from spuraudit.report.views.zoo_map import short
@@ -16,7 +16,8 @@ from spuraudit.report.views.zoo_map import short
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from spuraudit.report.zoo_evidence import AuditedModel, FeatureRow, ZooEvidence
+    from spuraudit.record.compared import FeatureRow
+    from spuraudit.report.zoo_evidence import AuditedModel, ZooEvidence
 
 _Key = tuple[str, str]
 _FULL = 0.5
@@ -25,11 +26,10 @@ _FULL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """One cell: points as shown, its colours, whether the feature is suspected in the model, what a pointer is told."""
+    """One cell: points as shown, class of its colours, whether the feature is suspected, what a pointer is told."""
 
     shown: str
-    background: str
-    ink: str
+    colour: str
     suspected: bool
     title: str
 
@@ -115,9 +115,8 @@ def _row(
 
 
 def _heat(row: FeatureRow, model: str) -> Heat:
-    background = cividis((row.drop or 0.0) / _FULL)
     said = f"{model}: drop {points(row.drop)}, control {points(row.control_drop)}, q {plain(row.q)}, n {row.n}"
-    return Heat(plain((row.drop or 0.0) * 100, 0), background, ink_on(background), row.suspected, said)
+    return Heat(plain((row.drop or 0.0) * 100, 0), heat_class((row.drop or 0.0) / _FULL), row.suspected, said)
 
 
 def _sentences(
