@@ -117,7 +117,7 @@ def print_trials(trials: FixTrials) -> None:
     from rich.text import Text
 
     from spuraudit.report.formats import value_of
-    from spuraudit.report.views.fix_words import capital, metric_name
+    from spuraudit.report.views.change_words import capital, metric_name
 
     done = [trial for trial in trials.trials if trial.status == "done"]
     control = done[0].standings
@@ -156,7 +156,7 @@ def print_numbers(record: FixRecord) -> None:
     from rich.text import Text
 
     from spuraudit.report.formats import value_of
-    from spuraudit.report.views.fix_words import capital, metric_name
+    from spuraudit.report.views.change_words import capital, metric_name
 
     table = Table(box=SIMPLE, pad_edge=False)
     for title in ("", "Before", "Control", record.method.name, "Gain over control", "n"):
@@ -175,6 +175,6 @@ def print_numbers(record: FixRecord) -> None:
 
 def _gain(metric: str, gain: float | None, ci: Interval | None) -> str:
     """'+31.2 points (24.0 to 38.1)'."""
-    from spuraudit.report.views.fix_words import change_interval, change_of
+    from spuraudit.report.views.change_words import change_interval, change_of
 
     return change_of(metric, gain) + (f" ({change_interval(metric, ci)})" if ci is not None else "")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from spuraudit.record.scan import Measurement, ScanRecord
     from spuraudit.record.zoo import ZooModel, ZooRecord
     from spuraudit.record.zoo_file import Zoo
+    from spuraudit.report.zoo_evidence import ZooEvidence
 
 #: Notices that say how far the numbers of a model may be trusted.
 _SERIOUS = ("SPA001", "SPA002", "SPA006")
@@ -39,32 +40,32 @@ def conclude(record: ZooRecord, folder: Path, pages: Pages, *, quiet: bool) -> N
         point_last(folder)
     if not quiet:
         with printing():
-            _print_record(record, folder)
+            _print_models(evidence)
     failed = sum(model.status == "failed" for model in record.models)
     said = f"{len(record.models) - failed} of {len(record.models)} models evaluated"
     print(f"{said}{f', {failed} failed' if failed else ''}. Report: {folder / 'zoo.html'}", file=sys.stderr)
 
 
-def _print_record(record: ZooRecord, folder: Path) -> None:
+def _print_models(evidence: ZooEvidence) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from spuraudit.cli.outcome import notices_lines
-    from spuraudit.record.folder import read_record
 
+    scans = {model.entry.id: model.record for model in evidence.audited}
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     table = Table(box=SIMPLE, pad_edge=False)
     for title in ("Model", "Group", "n", "Clean", "Core", "Spurious", "RCS", "95 % interval", "Published RCS"):
         table.add_column(title, justify="left" if title in ("Model", "Group") else "right")
     notices = []
-    for model in record.models:
-        if model.run is None:
+    for model in evidence.zoo.models:
+        scan = scans.get(model.id)
+        if scan is None:
             table.add_row(Text(model.name), Text(model.group or ""), *["-"] * 5, "not evaluated", "")
             notices.append(f"{model.name}: {model.reason}")
             continue
-        scan = read_record(folder / model.run)
         table.add_row(Text(model.name), Text(model.group or ""), *_cells(model, scan))
         notices += [f"{model.name}: {line}" for line in notices_lines(scan) if line.startswith(_SERIOUS)]
     console.print(table)

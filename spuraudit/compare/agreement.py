@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spuraudit.compare.models import preprocessing_note
 from spuraudit.errors import RunError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _BY_ANSWERS = {"patch_swap": "patch_swap/"}
 
 
 def agree(records: tuple[ScanRecord, ScanRecord], folders: tuple[Path, Path]) -> list[str]:
-    """Notes on what may differ: outputs of the classes, an audit that one of the runs had to skip.
+    """Notes on what may differ: preprocessing, outputs of the classes, an audit that one of the runs had to skip.
 
     Raises RunError naming the first thing that must not differ.
     """
@@ -38,6 +39,9 @@ def agree(records: tuple[ScanRecord, ScanRecord], folders: tuple[Path, Path]) ->
             _refuse(folders, what, first, second)
     notes, one_sided = _audits(records, folders)
     _definitions(records, folders, one_sided)
+    _measured(records, folders)
+    if (shown := preprocessing_note(records)) is not None:
+        notes.insert(0, shown)
     if one.fingerprint != other.fingerprint:
         notes.append(
             "The classes count other outputs of the two models, so the fingerprints of the data differ; images, "
@@ -81,6 +85,16 @@ def _definitions(records: tuple[ScanRecord, ScanRecord], folders: tuple[Path, Pa
     only = [sorted(sides[0] - sides[1]), sorted(sides[1] - sides[0])]
     if only[0] or only[1]:
         _refuse(folders, "definition", only[0][0] if only[0] else "none", only[1][0] if only[1] else "none")
+
+
+def _measured(records: tuple[ScanRecord, ScanRecord], folders: tuple[Path, Path]) -> None:
+    """Every two measurements that are paired are of one definition: equal lists of definitions do not say so."""
+    first = {(one.metric, frozenset(one.scope.items())): one.definition for one in records[0].measurements}
+    for other in records[1].measurements:
+        definition = first.get((other.metric, frozenset(other.scope.items())), other.definition)
+        if definition != other.definition:
+            where = ", ".join(f"{key}={value}" for key, value in other.scope.items()) or "all images"
+            _refuse(folders, f"definition of {other.metric} ({where})", definition, other.definition)
 
 
 def _refuse(folders: tuple[Path, Path], what: str, first: object, second: object) -> None:

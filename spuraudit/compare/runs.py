@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from spuraudit.compare.agreement import agree
 from spuraudit.compare.changes import changes_of
 from spuraudit.compare.joined import Joined
+from spuraudit.compare.models import preprocessing, same_model
 from spuraudit.compare.scores import Scorer
 from spuraudit.compare.shortcuts import shortcuts_of
 from spuraudit.errors import RunError
@@ -46,6 +47,8 @@ def compare_runs(before: Path, after: Path) -> Comparison:
         data_fingerprint=records[0].data.fingerprint,
         split=records[0].data.split,
         images=len(joined.images),
+        same_model=same_model(records),
+        preprocessing=preprocessing(records),
         changes=changes_of(scorer, records, folders),
         shortcuts=shortcuts_of(scorer, records),
         notes=notes,

@@ -30,8 +30,11 @@ _Key = tuple[str, frozenset[tuple[str, str | int | float]]]
 def judge_drops(rule: Rule, matched: Sequence[Measurement], comparison: Comparison) -> Evidence:
     """Every matched measurement against the same one of the baseline run.
 
-    Drops of core features have no better and no worse: they are left out, and counted.
+    Drops of core features have no better and no worse: they are left out, and counted. Nothing is judged where the
+    baseline run is of the same model file with other preprocessing: it is not the model that changed.
     """
+    if (problem := _no_baseline(comparison)) is not None:
+        return Evidence([], problem)
     changes = {_key(change.metric, change.scope): change for change in comparison.changes}
     judged, left_out = [], 0
     for measurement in matched:
@@ -44,6 +47,18 @@ def judge_drops(rule: Rule, matched: Sequence[Measurement], comparison: Comparis
         why = "neither more nor less dependence on them is better"
         return Evidence([], f"All that {rule.metric} matches are core features, and {why}.", left_out)
     return Evidence(judged, None, left_out)
+
+
+def _no_baseline(comparison: Comparison) -> str | None:
+    """Why the baseline run says nothing about any drop, or None."""
+    before, after = comparison.before, comparison.after
+    same_file = before.model_sha256 is not None and before.model_sha256 == after.model_sha256
+    if same_file and comparison.preprocessing is not None:
+        return (
+            f"The baseline is the same model file with other preprocessing ({comparison.preprocessing}), so a drop "
+            "would not be the model's. Scan the model before with the preprocessing that fits it."
+        )
+    return None
 
 
 def drop_of(change: Change) -> float | None:

@@ -1,4 +1,7 @@
-"""What each measurement that a rule matches comes to: within its limit, beyond it, or no evidence."""
+"""What each measurement that a rule matches comes to: within its limit, beyond it, or no evidence.
+
+And which members of '*' have no measurement at all.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 from spuraudit.gates.drops import judge_drops
 from spuraudit.gates.judged import Evidence
 from spuraudit.gates.matching import matches, nothing_matched
+from spuraudit.gates.members import missing
 from spuraudit.gates.values import judge_value
 
 if TYPE_CHECKING:
@@ -22,11 +26,12 @@ def gather(record: ScanRecord, rule: Rule, comparison: Comparison | None) -> Evi
     matched = [measurement for measurement in record.measurements if matches(rule, measurement)]
     if not matched:
         return Evidence([], nothing_matched(record, rule))
+    unmeasured = tuple(missing(record, rule, matched))
     if rule.of == "value":
-        return Evidence([judge_value(rule, measurement) for measurement in matched])
+        return Evidence([judge_value(rule, measurement) for measurement in matched], missing=unmeasured)
     if comparison is None:
         return Evidence([], no_baseline(record))
-    return judge_drops(rule, matched, comparison)
+    return judge_drops(rule, matched, comparison)._replace(missing=unmeasured)
 
 
 def no_baseline(record: ScanRecord) -> str:

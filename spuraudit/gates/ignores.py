@@ -1,4 +1,7 @@
-"""Ignores: what may lie beyond a limit for a stated reason, until a date. They never cover missing evidence."""
+"""Ignores: what may lie beyond a limit for a stated reason, until a date.
+
+They never cover a number that is no evidence. What was not measured at all they cover where they name it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from spuraudit.errors import UsageError, did_you_mean
 from spuraudit.gates.matching import same_value
-from spuraudit.gates.rules import format_scope
+from spuraudit.gates.rules import WILDCARD, format_scope
 from spuraudit.record.verdict import IgnoreResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date
 
-    from spuraudit.record.scan import Measurement
+    from spuraudit.record.scan import Measurement, Scope
     from spuraudit.record.verdict import Ignore, Rule
 
 
@@ -29,6 +32,17 @@ def covers(ignore: Ignore, rule: Rule, measurement: Measurement) -> bool:
     )
 
 
+def covers_unmeasured(ignore: Ignore, rule: Rule, member: Scope) -> bool:
+    """Whether an ignore excuses that a member of '*' was not measured: it must name it, and not say '*' in turn."""
+    scope = {**rule.scope, **member}
+    return (
+        ignore.gate in (None, rule.id)
+        and ignore.metric in (None, rule.metric)
+        and any(ignore.scope.get(key, WILDCARD) != WILDCARD for key in member)
+        and all(key in scope and same_value(value, scope[key]) for key, value in ignore.scope.items())
+    )
+
+
 def in_force(ignores: Sequence[Ignore], today: date | None) -> list[Ignore]:
     """Those that have not expired: the day named in `expires` is the last one. Raises UsageError without `today`."""
     if today is None and any(ignore.expires is not None for ignore in ignores):
@@ -37,14 +51,18 @@ def in_force(ignores: Sequence[Ignore], today: date | None) -> list[Ignore]:
 
 
 def ignore_results(
-    ignores: Sequence[Ignore], active: Sequence[Ignore], beyond: Sequence[tuple[Rule, Measurement]]
+    ignores: Sequence[Ignore],
+    active: Sequence[Ignore],
+    beyond: Sequence[tuple[Rule, Measurement]],
+    unmeasured: Sequence[tuple[Rule, Scope]],
 ) -> list[IgnoreResult]:
-    """What became of each ignore; `beyond`: every measurement beyond a limit."""
+    """What became of each ignore; `beyond`: every measurement beyond a limit, `unmeasured`: every missing member."""
     results = []
     for ignore in ignores:
-        covered = sum(covers(ignore, rule, measurement) for rule, measurement in beyond)
-        state = "expired" if ignore not in active else "used" if covered else "stale"
-        results.append(IgnoreResult(ignore=ignore, state=state, covered=covered))
+        of = [rule.id for rule, measurement in beyond if covers(ignore, rule, measurement)]
+        of += [rule.id for rule, member in unmeasured if covers_unmeasured(ignore, rule, member)]
+        state = "expired" if ignore not in active else "used" if of else "stale"
+        results.append(IgnoreResult(ignore=ignore, state=state, covered=len(of), gates=list(dict.fromkeys(of))))
     return results
 
 

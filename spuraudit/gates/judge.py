@@ -6,31 +6,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spuraudit.errors import ConfigError, NotEvaluatedError, UsageError
 from spuraudit.gates import baseline
+from spuraudit.gates.doubts import doubts
 from spuraudit.gates.evidence import gather
-from spuraudit.gates.ignores import covers, ignore_results, in_force, unknown_gates
+from spuraudit.gates.ignores import covers, covers_unmeasured, ignore_results, in_force, unknown_gates
+from spuraudit.gates.members import classes_left_out, named
 from spuraudit.gates.rules import GRAMMAR, check_rule, format_rule
 from spuraudit.gates.summing import Standing, summed
 from spuraudit.record.verdict import AcceptedFindings, GateResult, Outcome, Rule, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from spuraudit.gates.judged import Evidence, Judged
     from spuraudit.record.comparison import Comparison
-    from spuraudit.record.scan import ScanRecord
-    from spuraudit.record.verdict import AcceptedResult, Ignore
+    from spuraudit.record.scan import ScanRecord, Scope
+    from spuraudit.record.verdict import Accepted, AcceptedResult, Ignore
+
+    _Known = Mapping[baseline.Identity, Accepted]
 
 # Outcomes from worst to best: the exit codes 2, 1, 0.
 _ORDER: tuple[Outcome, ...] = ("not evaluated", "fail", "pass")
+_SHOWN = 5
 
 
 class _Gate(NamedTuple):
-    """A rule, what it matched, and how each of these counts."""
+    """A rule, what it matched, and how each of these counts; `excused`: missing members that an ignore names."""
 
     rule: Rule
     evidence: Evidence
     standings: list[Standing]
+    excused: list[Scope]
     result: GateResult
 
 
@@ -55,8 +61,10 @@ def judge(
     A rule is not evaluated where its metric or scope is not in the record, the record has no images, a matched value is
     null, rests on fewer than `min_n` images, lacks the interval that `bound` asks for, or is saturated (RCS at 1 or -1
     by arithmetic) with an interval that does not hold the limit; a limit on a drop also where there is no comparison or
-    no change in it. Nothing excuses that: neither an ignore nor `severity: warn` nor `allow_fraction`. Not evaluated
-    outranks fail outranks pass, both among the measurements that one rule matched and among rules.
+    no change in it. Nothing excuses that: neither an ignore nor `severity: warn` nor `allow_fraction`. A rule with '*'
+    is not evaluated either where a class, group or feature that the data holds was not measured (`members`), unless an
+    ignore names it. Not evaluated outranks fail outranks pass, both among the measurements that one rule matched and
+    among rules.
 
     Raises UsageError where there are no rules, ConfigError where one makes no sense or two share an id, RunError where
     the run is its own baseline or the accepted findings are of other images or definitions.
@@ -68,6 +76,7 @@ def judge(
     active = in_force(ignores, today)
     gates = _gates(record, rules, active, comparison, accepted)
     beyond = [(gate.rule, one.measurement) for gate in gates for one in gate.evidence.judged if one.outcome == "fail"]
+    unmeasured = [(gate.rule, member) for gate in gates for member in gate.evidence.missing]
     became = [] if accepted is None else baseline.accepted_results(accepted, _by_identity(gates))
     outcomes = [_counted(gate.result) for gate in gates]
     if strict and any(one.state != "known" for one in became):
@@ -81,9 +90,15 @@ def judge(
         data=record.data.name,
         config=config,
         baseline=None if comparison is None else comparison.before.run_id,
-        ignores=ignore_results(ignores, active, beyond),
+        ignores=ignore_results(ignores, active, beyond, unmeasured),
         accepted=became,
-        notes=[*unknown_gates(ignores, rules), *_of_baseline(comparison), *(_strictly(became) if strict else [])],
+        notes=[
+            *unknown_gates(ignores, rules),
+            *doubts(record, rules),
+            *_of_members(record, gates),
+            *_of_baseline(comparison),
+            *(_strictly(became) if strict else []),
+        ],
     )
 
 
@@ -94,9 +109,11 @@ def accept(
     ignores: Sequence[Ignore] = (),
     today: date | None = None,
     comparison: Comparison | None = None,
+    before: AcceptedFindings | None = None,
 ) -> AcceptedFindings:
     """Every measurement that fails its gate now and that no ignore covers, to be given to `judge` as `accepted`.
 
+    before: the findings that these replace; what they hold and is no worse now keeps the better number of the two.
     Raises NotEvaluatedError where a gate could not be evaluated: what it would fail is not known. Otherwise as `judge`.
     """
     if comparison is not None:
@@ -117,6 +134,7 @@ def accept(
             for one, standing in zip(gate.evidence.judged, gate.standings, strict=True)
             if standing == "fail"
         ],
+        before,
     )
 
 
@@ -149,26 +167,41 @@ def _gates(
         raise UsageError("There are no gates to judge, so nothing could pass.", f"A gate is {GRAMMAR}")
     check_rules(rules)
     findings = [] if accepted is None else accepted.findings
-    known = {baseline.identity(one.gate, one.metric, one.scope) for one in findings}
+    known = {baseline.identity(one.gate, one.metric, one.scope): one for one in findings}
     found = []
     for rule in rules:
         evidence = gather(record, rule, comparison)
+        evidence = evidence._replace(judged=[_beside(rule, one, known) for one in evidence.judged])
         standings = [_standing(rule, one, active, known) for one in evidence.judged]
-        found.append(_Gate(rule, evidence, standings, summed(rule, evidence, standings)))
+        excused = [one for one in evidence.missing if any(covers_unmeasured(ignore, rule, one) for ignore in active)]
+        left = evidence._replace(missing=tuple(one for one in evidence.missing if one not in excused))
+        found.append(_Gate(rule, evidence, standings, excused, summed(rule, left, standings)))
     return found
 
 
-def _standing(rule: Rule, one: Judged, active: Sequence[Ignore], known: set[baseline.Identity]) -> Standing:
+def _standing(rule: Rule, one: Judged, active: Sequence[Ignore], known: _Known) -> Standing:
     if one.outcome != "fail":
         return one.outcome
     if any(covers(ignore, rule, one.measurement) for ignore in active):
         return "ignored"
-    return "known" if baseline.identity(rule.id, one.measurement.metric, one.measurement.scope) in known else "fail"
+    finding = _finding(rule, one, known)
+    return "fail" if finding is None or baseline.excuse(finding, rule, one) is not None else "known"
 
 
-def _by_identity(gates: Sequence[_Gate]) -> dict[baseline.Identity, Judged]:
+def _beside(rule: Rule, one: Judged, known: _Known) -> Judged:
+    """A failure that its accepted finding does not excuse says why."""
+    finding = _finding(rule, one, known)
+    why = baseline.excuse(finding, rule, one) if finding is not None and one.outcome == "fail" else None
+    return one if why is None else one._replace(text=f"{one.text.removesuffix('.')}; {why}.")
+
+
+def _finding(rule: Rule, one: Judged, known: _Known) -> Accepted | None:
+    return known.get(baseline.identity(rule.id, one.measurement.metric, one.measurement.scope))
+
+
+def _by_identity(gates: Sequence[_Gate]) -> dict[baseline.Identity, tuple[Rule, Judged]]:
     return {
-        baseline.identity(gate.rule.id, one.measurement.metric, one.measurement.scope): one
+        baseline.identity(gate.rule.id, one.measurement.metric, one.measurement.scope): (gate.rule, one)
         for gate in gates
         for one in gate.evidence.judged
     }
@@ -177,6 +210,21 @@ def _by_identity(gates: Sequence[_Gate]) -> dict[baseline.Identity, Judged]:
 def _counted(result: GateResult) -> Outcome:
     """What a gate does to the verdict: a warning does not fail it."""
     return "pass" if result.outcome == "fail" and result.rule.severity == "warn" else result.outcome
+
+
+def _of_members(record: ScanRecord, gates: Sequence[_Gate]) -> list[str]:
+    """Who is not behind the gates: missing members that are ignored, and classes left out of overall numbers."""
+    lines = [f"Not measured for {gate.rule.id}, and ignored: {named(gate.excused)}." for gate in gates if gate.excused]
+    left_out: dict[tuple[str, ...], list[str]] = {}
+    for gate in gates:
+        if gate.evidence.judged and (classes := classes_left_out(record, gate.rule)):
+            left_out.setdefault(tuple(classes), []).append(gate.rule.id)
+    held = sum(bool(one.images) for one in record.data.classes)
+    for absent, ids in left_out.items():
+        shown = named([{"class": name} for name in absent])
+        behind = ", ".join(ids[:_SHOWN]) + (f" and {len(ids) - _SHOWN:,} more gates" if len(ids) > _SHOWN else "")
+        lines.append(f"No image of {len(absent):,} of {held:,} classes is behind {behind}: {shown}.")
+    return lines
 
 
 def _of_baseline(comparison: Comparison | None) -> list[str]:

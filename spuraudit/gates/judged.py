@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from spuraudit.record.comparison import Change
-    from spuraudit.record.scan import Measurement
+    from spuraudit.record.scan import Measurement, Scope
     from spuraudit.record.verdict import Outcome, Rule
 
 # 0.8 - 0.7 is 0.10000000000000009 in binary: ten points must pass a limit of ten points.
@@ -31,11 +31,15 @@ class Judged(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """All that a rule matches; `problem`: why nothing can be judged. `left_out`: measurements that have no drop."""
+    """All that a rule matches; `problem`: why nothing can be judged. `left_out`: measurements that have no drop.
+
+    `missing`: members of '*' that the data holds and that were not measured.
+    """
 
     judged: list[Judged]
     problem: str | None = None
     left_out: int = 0
+    missing: tuple[Scope, ...] = ()
 
 
 def margin_of(rule: Rule, number: float) -> float:

@@ -49,6 +49,8 @@ METRIC >= NUMBER or METRIC <= NUMBER, for example
   drop(core_accuracy) <= 0.02              (how far it fell since the baseline run)
 Proportions are 0 to 1, RCS -1 to 1; a name with , ] or " goes into double quotes."""
 
+#: Less of these is better whatever the feature is.
+_ONLY_LOW = frozenset({"swap_gap", "swap_pull"})
 _KINDS: dict[str, type[float] | type[int]] = {
     "sigma": float, "cell": int, "row": int, "column": int, "rows": int, "columns": int,
 }  # fmt: skip
@@ -75,7 +77,7 @@ def parse_rule(text: str, *, id: str | None = None, min_n: int = MIN_N) -> Rule:
     reader.end()
     if problem := drop_problem(of, metric, op) or bound_problem(of, op, bound):
         reader.fail(problem, at=bound_at)
-    if problem := limit_problem(of, metric, limit):
+    if problem := limit_problem(of, metric, op, limit):
         reader.fail(problem, at=limit_at)
     rule = Rule(id=id or "?", metric=metric, scope=scope, op=op, limit=limit, of=of, bound=bound, min_n=min_n)
     return rule if id else rule.model_copy(update={"id": format_rule(rule)})
@@ -106,7 +108,7 @@ def check_rule(rule: Rule) -> None:
     problems = (
         drop_problem(rule.of, rule.metric, rule.op),
         bound_problem(rule.of, rule.op, rule.bound),
-        limit_problem(rule.of, rule.metric, rule.limit),
+        limit_problem(rule.of, rule.metric, rule.op, rule.limit),
         allowance_problem(rule),
     )
     if problem := next(filter(None, problems), None):
@@ -131,15 +133,37 @@ def bound_problem(of: Of, op: str, bound: str) -> str | None:
     return None
 
 
-def limit_problem(of: Of, metric: str, limit: float) -> str | None:
-    """Why the limit lies outside the range of what it limits, with the number that was probably meant, or None."""
+def limit_problem(of: Of, metric: str, op: str, limit: float) -> str | None:
+    """Why the limit can only be a mistake, or None.
+
+    It lies outside the range of what it limits (with the number that was probably meant), it can never fail, or it asks
+    for more of what is certainly worse.
+    """
     low = 0 if of == "drop" else lowest(metric)
     if low <= limit <= 1:
-        return None
+        return _vacuous(of, metric, op, limit) or _backward(of, metric, op, limit)
     guess = limit / 100
     meant = f"; did you mean {format_number(guess)}?" if abs(limit) > 1 and low <= guess <= 1 else ""
     name = f"a drop of {metric}" if of == "drop" else metric
     return f"{format_number(limit)} is outside {low} to 1, the range of {name}{meant}"
+
+
+def _vacuous(of: Of, metric: str, op: str, limit: float) -> str | None:
+    """A drop of what may be negative may reach 2."""
+    end = lowest(metric) if op == ">=" else 1
+    if limit != end or (of == "drop" and lowest(metric) < 0):
+        return None
+    name = f"a drop of {metric}" if of == "drop" else metric
+    side = "below" if op == ">=" else "above"
+    return f"this can never fail: {name} is never {side} {format_number(limit)}"
+
+
+def _backward(of: Of, metric: str, op: str, limit: float) -> str | None:
+    if of == "drop" or op == "<=" or metric not in _ONLY_LOW or limit <= 0:
+        return None
+    return (
+        f"less {metric} is better, and this asks for at least {format_number(limit)}: it rewards the shortcut; write <="
+    )
 
 
 def allowance_problem(rule: Rule) -> str | None:

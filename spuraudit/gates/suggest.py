@@ -24,6 +24,8 @@ LEAST_MARGIN, MARGIN_SHARE = 0.01, 0.25
 #: At most so many features get gates of their own: those with the highest upper ends.
 MOST_FEATURES = 5
 _FRONT_SIGMA = 0.25
+#: Limits are whole hundredths.
+_STEP = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def suggest(record: ScanRecord, min_n: int = MIN_N) -> Suggested:
 
 
 def _candidates(record: ScanRecord, min_n: int) -> Iterator[Rule]:
-    """Rules about what the record holds, with the limit that nothing misses."""
+    """Rules about what the record holds, with the loosest limit that means anything."""
     sigma = _sigma(record)
     noise: Scope = {} if sigma is None else {"sigma": sigma}
     floors: list[tuple[str, str, Scope]] = [
@@ -85,9 +87,9 @@ def _candidates(record: ScanRecord, min_n: int) -> Iterator[Rule]:
     ]
     taken: set[str] = set()
     for id, metric, scope in floors:
-        yield _rule(id, metric, scope, ">=", float(lowest(metric)), min_n)
+        yield _rule(id, metric, scope, ">=", lowest(metric) + _STEP, min_n)
     for id, metric, scope in ceilings:
-        yield _rule(_free(id, scope, taken), metric, scope, "<=", 1.0, min_n)
+        yield _rule(_free(id, scope, taken), metric, scope, "<=", 1 - _STEP, min_n)
 
 
 def _rule(id: str, metric: str, scope: Scope, op: Literal[">=", "<="], limit: float, min_n: int) -> Rule:
@@ -136,7 +138,7 @@ def _one(record: ScanRecord, rule: Rule) -> Suggestion | LeftOut | None:
     worst = _worst(rule, matched)
     limit = _limit(rule, worst)
     measured = f"{_preface(len(matched))}{_described(worst)}"
-    if limit == rule.limit or not lowest(rule.metric) < limit < 1:
+    if not lowest(rule.metric) < limit < 1:
         return LeftOut(what, f"{measured}. Less a margin the limit is one that nothing can miss.")
     return Suggestion(rule.model_copy(update={"limit": limit}), measured, _remark(rule, worst))
 

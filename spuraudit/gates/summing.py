@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from spuraudit.gates.judged import ROUNDING
+from spuraudit.gates.members import ANY_FEATURE
+from spuraudit.gates.members import named as members_named
 from spuraudit.gates.rules import format_number
 from spuraudit.record.verdict import GateResult
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spuraudit.gates.judged import Evidence
+    from spuraudit.record.scan import Scope
     from spuraudit.record.verdict import Outcome, Rule
 
 #: How a measurement counts: 'ignored' and 'known' ones lie beyond the limit and do not fail.
@@ -22,10 +26,23 @@ _EXCUSED: dict[Standing, str] = {"ignored": "ignored", "known": "known"}
 
 
 def summed(rule: Rule, evidence: Evidence, standings: Sequence[Standing]) -> GateResult:
-    """The result of a rule; `standings` one per judged measurement. The worst measurement that decided is shown."""
+    """The result of a rule; `standings` one per judged measurement. The worst measurement that decided is shown.
+
+    A member of '*' that is missing, and that no ignore took out of `evidence.missing`, leaves the rule not evaluated.
+    """
     if evidence.problem is not None:
         return GateResult(rule=rule, outcome="not evaluated", text=evidence.problem, matched=0)
     counts = Counter(standings)
+    if evidence.missing:
+        return GateResult(
+            rule=rule,
+            outcome="not evaluated",
+            text=unmeasured(rule, evidence.missing, counts["fail"]),
+            matched=len(standings),
+            failed=counts["fail"],
+            ignored=counts["ignored"],
+            known=counts["known"],
+        )
     outcome, deciding = _decided(rule, counts, len(standings))
     chosen = [one for one, standing in zip(evidence.judged, standings, strict=True) if standing == deciding]
     worst = min(chosen, key=lambda one: one.margin)
@@ -47,6 +64,22 @@ def summed(rule: Rule, evidence: Evidence, standings: Sequence[Standing]) -> Gat
         current=None if change is None else change.after,
         p=None if change is None else change.p,
     )
+
+
+def unmeasured(rule: Rule, members: Sequence[Scope], failed: int) -> str:
+    """Two or three sentences: who is missing, how many of the others fail, and the way out."""
+    few = len(members) == 1
+    said = (
+        f"{rule.metric} was not measured for {members_named(members)}, of which the data has images: '*' means "
+        f"{'it' if few else 'them'} too."
+    )
+    others = f" {failed:,} of those that were measured fail." if failed else ""
+    first = members[0]
+    keys = "".join(f", {key}: {json.dumps(str(value), ensure_ascii=False)}" for key, value in first.items())
+    if first.get("feature") == ANY_FEATURE:
+        keys = f", class: {json.dumps(str(first['class']), ensure_ascii=False)}"
+    entry = f"{{gate: {json.dumps(rule.id, ensure_ascii=False)}{keys}, reason: ...}}"
+    return f"{said}{others} Give {'it' if few else 'them'} what the audit needs, or say under ignores: - {entry}"
 
 
 def _decided(rule: Rule, counts: Counter[Standing], matched: int) -> tuple[Outcome, Standing]:

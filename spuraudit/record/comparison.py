@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from spuraudit.record.base import Part
 from spuraudit.record.scan import Cell, Role, Scope
 
-COMPARISON_SCHEMA_VERSION = "1.0"
+COMPARISON_SCHEMA_VERSION = "1.1"
 
 Direction = Literal["better", "worse", "unclear"]
 State = Literal["repaired", "reduced", "unchanged", "worse", "gone", "new"]
@@ -95,6 +95,13 @@ class Comparison(Part):
     data_fingerprint: str = Field(description="Of the run before.")
     split: str | None = None
     images: int
+    same_model: bool = Field(
+        default=False,
+        description="Weights, network, preprocessing and outputs of the classes are equal: nothing can have changed.",
+    )
+    preprocessing: str | None = Field(
+        default=None, description="What differs in how the images are shown, the run before first; null if nothing."
+    )
     changes: list[Change]
     shortcuts: list[Shortcut] = Field(description="Worst first: by state, then by the change.")
     notes: list[str] = Field(default_factory=list, description="What a reader must know, one sentence each.")

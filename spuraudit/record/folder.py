@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +32,14 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` is whole or unchanged. Raises RunError where the disk is full or read-only."""
+    """Write `content` so that `path` is whole or unchanged. Raises RunError where the disk is full or read-only.
+
+    A device, a pipe and what else is no file is written into, never replaced. A link to a file is replaced, since what
+    it leads to may lie in a store of others (git-annex, DVC).
+    """
+    if is_stream(path):
+        _write_into(path, content)
+        return
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +54,27 @@ def write_bytes(path: Path, content: bytes) -> None:
         if isinstance(error, OSError):
             raise _cannot_write(path, error) from error
         raise
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path leads to something that takes bytes and is no file: a device, a pipe, an open file of a process.
+
+    `/dev/stdout` is one even where a shell has put a file behind it: to rename over it would replace the link in /dev.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    descriptor = path.absolute().parts[1:2] in (("dev",), ("proc",)) and path.is_symlink()
+    return descriptor or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _write_into(path: Path, content: bytes) -> None:
+    try:
+        with path.open("ab") as stream:  # where a file is behind a descriptor, what stands in it stays
+            stream.write(content)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def claim(file: Path, content: bytes, another: RunError, foreign: RunError) -> None:
@@ -178,18 +207,41 @@ def read_json(file: Path, kind: type[Record], again: str, foreign: RunError) -> 
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        wrong = f"{file}: not a valid record: {where}: {first['msg']}."
-        raise RunError(wrong, f"{again.capitalize()}.") from error
+        raise RunError(f"{file}: not a valid record: {_first(error)}.", f"{again.capitalize()}.") from error
+
+
+def _first(error: ValidationError) -> str:
+    """Field, what is wrong with it and, where it is a single one, its value."""
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"])
+    said = f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+    given = first["input"]
+    shown = first["type"] != "value_error" and isinstance(given, str | int | float)
+    return f"{said}, not {given!r}" if shown else said
+
+
+def write_verdict(file: Path, verdict: Verdict, run: Path) -> None:
+    """Store a verdict with the hash of the record that it judges, that of the run folder `run`."""
+    write_bytes(file, to_json(verdict.model_copy(update={"record_sha256": sha256_of(run / "scan.json")})))
 
 
 def read_verdict(run: Path) -> Verdict | None:
-    """The verdict stored in a run folder, or None where no gate was judged."""
-    file = run / "verdict.json"
+    """The verdict stored in a run folder, or None where no gate was judged.
+
+    Raises RunError: not a verdict, or one of another record than the scan.json beside it.
+    """
+    file, record = run / "verdict.json", run / "scan.json"
     if not file.is_file():
         return None
     try:
-        return Verdict.model_validate_json(file.read_bytes())
+        verdict = Verdict.model_validate_json(file.read_bytes())
     except ValidationError as error:
         raise RunError(f"{file}: not a valid verdict.", "Judge again with `spuraudit gate`.") from error
+    if verdict.record_sha256 is not None and record.is_file():
+        digest = sha256_of(record)
+        if digest != verdict.record_sha256:
+            raise RunError(
+                f"{file}: judges a record with sha256 {verdict.record_sha256[:12]}, but {record} has {digest[:12]}.",
+                f"Judge again with `spuraudit gate {run}`, or delete verdict.json.",
+            )
+    return verdict

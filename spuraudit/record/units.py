@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 Unit = Literal["proportion", "difference", "probability", "probability_difference", "number"]
@@ -41,6 +42,7 @@ def unit_of(metric: str) -> Unit:
     return next((unit for ending, unit in _ENDINGS.items() if base == ending or base.endswith(f"_{ending}")), "number")
 
 
+@lru_cache(maxsize=1024)
 def lowest(metric: str) -> int:
     """The lower end of the metric's range, 0 or -1; the upper end is 1."""
     return 0 if metric in _SIZES or unit_of(metric) in ("proportion", "probability") else -1

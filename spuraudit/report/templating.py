@@ -13,7 +13,7 @@ from spuraudit.report.charts.colour import heat_rules
 from spuraudit.report.formats import count
 from spuraudit.resources import templates_dir
 
-_JOINTS = re.compile(r"(?<=[_./:])(?=\w)")
+_JOINTS = re.compile(r"(?<=[_./:\[=])(?=\w)")
 
 
 @dataclass(frozen=True)
@@ -62,5 +62,5 @@ def environment() -> Environment:
 
 
 def breaks(name: str) -> Markup:
-    """A name that a narrow column may break after `_`, `.`, `/` and `:`, and elsewhere only where it must."""
+    """A name that a narrow column may break after `_`, `.`, `/`, `:`, `[` and `=`, and elsewhere only where it must."""
     return Markup("<wbr>").join(_JOINTS.split(name))

@@ -42,10 +42,10 @@ def _third(index: int, total: int, first: str, middle: str, last: str) -> str:
 
 
 def feature_name(finding: Finding) -> str:
-    """'background', 'reed belt', or 'unnamed region, lower left (cell 43)'."""
+    """'background', 'reed belt', or 'unnamed region, lower left (cell 43)', no-break before the number."""
     if finding.cell is None:
         return finding.feature
-    return f"unnamed region, {place(finding.cell)} (cell {finding.cell.number})"
+    return f"unnamed region, {place(finding.cell)} (cell\u00a0{finding.cell.number})"
 
 
 def heading(finding: Finding) -> str:
@@ -55,8 +55,8 @@ def heading(finding: Finding) -> str:
 
 
 def class_and_feature(finding: Finding) -> str:
-    """For lists: 'background of waterbird'."""
-    return f"{feature_name(finding)} of {finding.class_name}"
+    """For lists: 'background of “waterbird”'."""
+    return f"{feature_name(finding)} of “{finding.class_name}”"
 
 
 def sentence(finding: Finding) -> str:

@@ -34,6 +34,7 @@ MAX_FINDINGS = 20
 #: Cleared findings get pictures too where nothing is suspected: a report without any picture convinces nobody.
 MIN_FINDINGS = 3
 IMAGES_EACH = 3
+NARROW = "\u202f"  # no-break, between a number and its unit
 SIDE = 224
 _HARMFUL = ("noised", "other", "swapped")
 _CONTROLS = ("control", "same")
@@ -129,7 +130,7 @@ def _caption(kind: str, question: Question, sample: Sample, rows: Rows, names: d
     title = _title(kind, names.get(question.donor_label))
     if answer is None:
         return title
-    own = f"{title}: {answer.p_true:.0%} {names[sample.row.label]}"
+    own = f"{title}: {100 * answer.p_true:.0f}{NARROW}% {names[sample.row.label]}"
     if answer.predicted == sample.row.label:
         return own
     said = names.get(answer.predicted, f"output {answer.output}")

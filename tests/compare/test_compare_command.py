@@ -133,7 +133,8 @@ def test_a_run_against_itself_is_refused_unless_it_is_meant(
         (("frame", "object"), ("accuracy",), 0, "PASS --fail-on accuracy: Clean accuracy: +25.0"),
         (("object", "frame"), ("accuracy",), 1, "FAIL --fail-on accuracy: Clean accuracy: −25.0"),
         (("object", "frame"), ("worse-shortcut",), 1, "3 worse shortcuts: background of"),
-        (("frame", "object"), ("worse-shortcut",), 0, "is worse."),
+        # Twenty images of each class: too few to say that nothing grew.
+        (("frame", "object"), ("worse-shortcut",), 2, "6 of 6 shortcuts rest on fewer than 50 images, such as"),
         (("object", "tag"), ("swap-gap",), 1, "Swap gap of tag: +"),
         (("object", "frame"), ("rcs",), 1, "FAIL --fail-on rcs: RCS (σ 0.25): −"),
         # Five images in each group of odd frames: too few to say that no group fell.
@@ -161,6 +162,23 @@ def test_all_that_could_be_worse_where_groups_are_small(root: Path, capsys: pyte
         f"PASS --fail-on {name}" for name in ("accuracy", "worst-group", "rcs", "swap-gap", "worse-shortcut")
     ]
     assert run(root, "object", "frame", *wanted) == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "min_n", "code", "said"),
+    [
+        ("worse-shortcut", 20, 0, "PASS --fail-on worse-shortcut: None of 6 shortcuts is worse."),
+        ("worse-shortcut", 21, 2, "6 of 6 shortcuts rest on fewer than 21 images, such as"),
+        # The background of three classes was suspected before, so it cannot be new.
+        ("new-shortcut", 20, 0, "PASS --fail-on new-shortcut: None of 6 shortcuts is new."),
+        ("new-shortcut", 21, 2, "3 of 6 shortcuts rest on fewer than 21 images, such as tag of"),
+    ],
+)
+def test_shortcuts_on_too_few_images_cannot_pass(
+    root: Path, capsys: pytest.CaptureFixture[str], condition: str, min_n: int, code: int, said: str
+) -> None:
+    assert run(root, "frame", "object", "--fail-on", condition, "--min-n", str(min_n)) == code
+    assert said in capsys.readouterr().err.replace("\u202f", " ").replace("\u00a0", " ")
 
 
 def test_what_neither_run_measured_cannot_pass(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import toys
 
 from spuraudit.compare import compare_runs
+from spuraudit.compare.models import preprocessing, same_model
 from spuraudit.errors import RunError
 from spuraudit.record.folder import read_record, sha256_of, to_json, write_bytes
 from spuraudit.record.observations import read_parts, write_part
@@ -158,6 +159,75 @@ def test_a_patch_swap_that_had_nothing_to_ask_is_said(root: Path) -> None:
     compared = compare_runs(first, root / "silent")
     assert compared.notes == ["patch_swap ran before only: No image is classified right."]
     assert compared.of("clean_accuracy", {}) is not None
+
+
+def edited(root: Path, name: str, change: Any) -> Path:
+    """A copy of the base run whose record says something else."""
+    folder = root / name
+    shutil.copytree(root / "base", folder)
+    content = json.loads((folder / "scan.json").read_bytes())
+    change(content)
+    (folder / "scan.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_numbers_of_another_definition_are_not_paired(root: Path) -> None:
+    """The lists of definitions are the same."""
+
+    def exchange(content: Any) -> None:
+        one = next(m for m in content["measurements"] if m["metric"] == "clean_accuracy" and not m["scope"])
+        one["definition"] = next(name for name in content["definitions"] if name != one["definition"])
+
+    with pytest.raises(RunError, match=r"their definition of clean_accuracy \(all images\) differs: clean;"):
+        compare_runs(root / "base", edited(root, "redefined", exchange))
+
+
+def test_other_preprocessing_is_said(root: Path) -> None:
+    def shown(sha: str) -> Any:
+        def change(content: Any) -> None:
+            content["model"]["sha256"] = sha
+            content["model"]["preprocess"].update(mean=[0.9, 0.9, 0.9], origin={"mean": "--mean"})
+            content["model"]["preprocess"]["geometry"]["crop_pct"] = 0.5
+
+        return change
+
+    def hashed(content: Any) -> None:
+        content["model"]["sha256"] = "a" * 64
+
+    base = edited(root, "hashed", hashed)
+    mean = json.loads((base / "scan.json").read_bytes())["model"]["preprocess"]
+    differs = (
+        f"crop_pct {mean['geometry']['crop_pct']} and 0.5; mean {', '.join(map(str, mean['mean']))} and 0.9, 0.9, 0.9"
+    )
+    another = compare_runs(base, edited(root, "shown", shown("b" * 64)))
+    assert another.notes == [
+        f"The models were given another preprocessing each ({differs}). One that does not fit its model makes it weak, "
+        "and then changes are not the model's."
+    ]
+    same = compare_runs(base, edited(root, "shown-same", shown("a" * 64)))
+    assert same.notes == [f"Both runs are of the same model file, and only its preprocessing differs ({differs})."]
+    assert (another.preprocessing, same.preprocessing, same.same_model) == (differs, differs, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "same"),
+    [
+        ("name", "renamed.pt", True),
+        ("arch", "another", False),
+        ("precision", "bf16", False),
+        ("text_head", {"class_names": "a", "templates": "b", "prompts": 1, "sha256": "c"}, False),
+        ("sha256", "b" * 64, False),
+        ("sha256", None, False),
+    ],
+)
+def test_one_model_is_known_by_all_that_its_answers_depend_on(root: Path, name: str, value: Any, same: bool) -> None:
+    record = read_record(root / "base")
+    one, other = (
+        record.model_copy(update={"model": record.model.model_copy(update=update)})
+        for update in ({"sha256": "a" * 64}, {"sha256": "a" * 64, name: value})
+    )
+    assert same_model((one, other)) is same
+    assert preprocessing((one, other)) is None
 
 
 def test_comparing_needs_no_torch(root: Path) -> None:

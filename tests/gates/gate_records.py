@@ -10,6 +10,7 @@ from spuraudit.record.scan import (
     ClassRecord,
     DataRecord,
     Environment,
+    FeatureRecord,
     Measurement,
     ModelRecord,
     RunInfo,
@@ -47,9 +48,18 @@ def measured(
     )
 
 
-def record(*measurements: Measurement, images: int = 1000, audits: Sequence[AuditRecord] = ()) -> ScanRecord:
-    """A whole record around `measurements`."""
+def record(
+    *measurements: Measurement,
+    images: int | None = None,
+    audits: Sequence[AuditRecord] = (),
+    classes: Sequence[str] = (),
+    features: Sequence[FeatureRecord] = (),
+    groups: Sequence[str] = (),
+) -> ScanRecord:
+    """A whole record around `measurements`; without `classes` those that they name."""
+    images = max([1000, *(one.n for one in measurements)]) if images is None else images
     names = {measurement.metric for measurement in measurements}
+    named = list(dict.fromkeys(str(one.scope["class"]) for one in measurements if "class" in one.scope))
     preprocess = Preprocess(
         geometry=Geometry(height=224, width=224, crop_pct=0.875), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
     )
@@ -81,8 +91,12 @@ def record(*measurements: Measurement, images: int = 1000, audits: Sequence[Audi
             fingerprint="0" * 64,
             images=images,
             available=images,
-            classes=[ClassRecord(index=0, name="monarch", outputs=[0], images=images)],
-            features=[],
+            classes=[
+                ClassRecord(index=place, name=name, outputs=[place], images=images)
+                for place, name in enumerate(classes or named or ["monarch"])
+            ],
+            features=list(features),
+            groups=list(groups),
         ),
         audits=list(audits),
         definitions={f"{name}/1": name for name in names},

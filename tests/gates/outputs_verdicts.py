@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: What a class may be called by somebody who wishes no good.
 HOSTILE = (
-    "a|b`c`<img src=x onerror=alert(1)>\n\n## top\r\n::error::injected\n- @octocat #1 [link](http://evil.example) "
+    "a|b`c`<img src=x onerror=alert(1)>\n\n## top\r\n::error::injected\n- @octocat #1 GH-7 [link](http://evil.example) "
     "www.evil.example --> ]]> &amp; $x$ \x00\x1b[31m\ufffe\u202e * _ ~ end"
 )
 
@@ -90,7 +90,8 @@ def strict() -> Verdict:
 
 def ignored(state: Any, *, covered: int = 2, **fields: Any) -> IgnoreResult:
     """An ignore and what became of it."""
-    return IgnoreResult(ignore=Ignore(**fields), state=state, covered=covered)
+    gates = [fields["gate"]] if "gate" in fields else []
+    return IgnoreResult(ignore=Ignore(**fields), state=state, covered=covered, gates=gates)
 
 
 def accepted(gate: str, state: Any, number: int) -> AcceptedResult:

@@ -12,6 +12,7 @@ from gate_records import measured, record
 from spuraudit.cli.main import main
 from spuraudit.errors import NotEvaluatedError, RunError
 from spuraudit.gates import accept, judge, parse_rule
+from spuraudit.gates.baseline import describe
 from spuraudit.record.folder import read_json, read_verdict, to_json
 from spuraudit.record.schema import SCHEMAS
 from spuraudit.record.verdict import AcceptedFindings, Ignore, Verdict
@@ -98,6 +99,82 @@ def test_an_accepted_finding_does_not_excuse_missing_evidence() -> None:
 def test_nothing_is_accepted_where_a_gate_cannot_be_evaluated() -> None:
     with pytest.raises(NotEvaluatedError, match="'zzz >= 0' could not be evaluated"):
         accept(OLD, [RULE, parse_rule("zzz >= 0")])
+
+
+def of_class(value: float, ci: tuple[float, float] | None = None) -> ScanRecord:
+    return record(measured("core_accuracy", value, ci=ci, scope={"class": "a"}))
+
+
+def test_a_finding_that_got_worse_is_a_new_failure() -> None:
+    accepted = accept(of_class(0.4, (0.3, 0.5)), [RULE])
+    within = judged(of_class(0.35, (0.25, 0.45)), accepted)
+    assert (within.outcome, within.gates[0].known) == ("pass", 1)
+    worse = judged(of_class(0.2, (0.1, 0.3)), accepted)
+    assert (worse.outcome, worse.gates[0].known, worse.gates[0].failed) == ("fail", 0, 1)
+    assert worse.gates[0].text.endswith("below the limit of 50 %; worse than accepted: 40.0 % then, 20.0 % now.")
+    assert [(one.state, one.reason) for one in worse.accepted] == [
+        ("known", "worse than accepted: 40.0 % then, 20.0 % now")
+    ]
+    assert judged(of_class(0.39), accepted).outcome == "fail"  # no interval: any worse number is worse
+    assert judged(of_class(0.4), accepted).outcome == "pass"
+    assert judged(of_class(0.41), accepted).outcome == "pass"
+
+
+def test_worse_of_a_number_that_should_be_low_is_higher() -> None:
+    rule = parse_rule("swap_gap <= 0.1", id="gap")
+    accepted = accept(record(measured("swap_gap", 0.2)), [rule])
+    assert judge(record(measured("swap_gap", 0.19)), [rule], accepted=accepted).outcome == "pass"
+    assert judge(record(measured("swap_gap", 0.21)), [rule], accepted=accepted).outcome == "fail"
+    assert judge(record(measured("swap_gap", 0.3, ci=(0.15, 0.4))), [rule], accepted=accepted).outcome == "pass"
+    assert judge(record(measured("swap_gap", 0.3, ci=(0.25, 0.4))), [rule], accepted=accepted).outcome == "fail"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("core_accuracy[class=*] >= 0.3", "core_accuracy >= 0.5 then, core_accuracy >= 0.3 now"),
+        ("core_accuracy[class=*] >= 0.9", "core_accuracy >= 0.5 then, core_accuracy >= 0.9 now"),
+        ("ci_low(core_accuracy[class=*]) >= 0.5", "core_accuracy >= 0.5 then, ci_low(core_accuracy) >= 0.5 now"),
+        ("core_accuracy[class=*] <= 0.1", "core_accuracy >= 0.5 then, core_accuracy <= 0.1 now"),
+    ],
+)
+def test_a_finding_that_was_accepted_under_another_limit_excuses_nothing(text: str, said: str) -> None:
+    now = of_class(0.2, (0.1, 0.3))
+    accepted = accept(now, [RULE])
+    verdict = judge(now, [parse_rule(text, id="floor")], accepted=accepted)
+    assert (verdict.outcome, verdict.gates[0].known) == ("fail", 0)
+    assert [(one.state, one.reason) for one in verdict.accepted] == [("stale", f"accepted under another limit: {said}")]
+    assert describe(verdict.accepted)[1] == (
+        f"The accepted finding floor: core_accuracy[class=a] was accepted under another limit: {said}: "
+        "write the baseline again."
+    )
+
+
+def test_files_without_limits_are_read_and_said_to_be_old() -> None:
+    content = json.loads(to_json(accept(of_class(0.4), [RULE])))
+    content["schema_version"] = "1.0"
+    for key in ("op", "limit", "of", "bound"):
+        del content["findings"][0][key]
+    old = AcceptedFindings.model_validate(content)
+    verdict = judged(of_class(0.4), old)
+    assert (verdict.outcome, verdict.gates[0].known) == ("pass", 1)
+    assert "do not say their limits" in describe(verdict.accepted)[-1]
+    assert judged(of_class(0.2), old).outcome == "fail"
+
+
+def test_written_again_and_again_the_accepted_number_does_not_creep() -> None:
+    accepted = accept(of_class(0.4, (0.3, 0.5)), [RULE])
+    for value in (0.36, 0.33, 0.31):  # each within the interval of the one before
+        now = of_class(value, (value - 0.1, value + 0.1))
+        accepted = accept(now, [RULE], before=accepted)
+        assert [one.value for one in accepted.findings] == [0.4]
+    assert judged(of_class(0.25, (0.15, 0.35)), accepted).outcome == "fail"
+    better = accept(of_class(0.45, (0.35, 0.55)), [RULE], before=accepted)
+    assert [one.value for one in better.findings] == [0.45]
+    worse = accept(of_class(0.2, (0.1, 0.3)), [RULE], before=better)  # asked for, and said in the file's diff
+    assert [one.value for one in worse.findings] == [0.2]
+    other = changed(of_class(0.36, (0.26, 0.46)), fingerprint="f" * 64)
+    assert [one.value for one in accept(other, [RULE], before=accepted).findings] == [0.36]
 
 
 def changed(now: ScanRecord, **data: Any) -> ScanRecord:

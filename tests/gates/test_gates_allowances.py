@@ -143,4 +143,6 @@ def test_the_day_is_an_argument_and_not_the_clock() -> None:
     timeless = Ignore(metric="core_accuracy", reason="x")
     days = {to_json(verdict([rule()], timeless, today=day)) for day in (None, TODAY, date(2030, 1, 1))}
     assert len(days) == 1
-    assert Verdict.model_validate_json(days.pop()).ignores == [IgnoreResult(ignore=timeless, state="used", covered=3)]
+    assert Verdict.model_validate_json(days.pop()).ignores == [
+        IgnoreResult(ignore=timeless, state="used", covered=3, gates=["core_accuracy[class=*] >= 0.5"])
+    ]

@@ -192,7 +192,7 @@ def test_gate_never_imports_torch(run: Path) -> None:
 def test_schema_never_imports_torch(run: Path) -> None:
     script = "from spuraudit.cli.schema import schema\n" + APP.format("schema")
     done = isolated(script, "--check", run / "scan.json")
-    assert (done.returncode, done.stdout) == (0, f"{run / 'scan.json'}: valid spuraudit/scan 1.0\n")
+    assert (done.returncode, done.stdout) == (0, f"{run / 'scan.json'}: valid spuraudit/scan {RECORD.schema_version}\n")
 
 
 def test_printed_schemas_are_valid_and_accept_what_is_written(run: Path) -> None:
@@ -213,7 +213,7 @@ def test_an_unknown_schema_is_a_usage_error() -> None:
 
 def test_check_accepts_by_the_files_own_name(run: Path) -> None:
     Ran(gate, run, "--rule", "rcs >= 0.2")
-    assert Ran(schema, "--check", run / "verdict.json").out.endswith("verdict.json: valid spuraudit/verdict 1.1\n")
+    assert Ran(schema, "--check", run / "verdict.json").out.endswith("verdict.json: valid spuraudit/verdict 1.2\n")
     assert Ran(schema, "scan", "--check", run / "scan.json").code == 0
     with pytest.raises(RunError, match=r"its schema is 'spuraudit/scan', not 'spuraudit/verdict'"):
         Ran(schema, "verdict", "--check", run / "scan.json")

@@ -92,7 +92,7 @@ def test_accepted_drops_are_known(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gate", "new", *rule, "--write-baseline", "accepted.json"]) == 0
     assert main(["gate", "new", *rule, "--baseline", "accepted.json"]) == 0
     assert main(["gate", "new", *rule]) == 1
-    assert "failures: 1 known" in capsys.readouterr().err
+    assert "its failure is known" in capsys.readouterr().err
 
 
 def test_the_config_may_name_run_and_findings(root: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_baseline_that_says_nothing_about_the_run(
     root: Path, capsys: pytest.CaptureFixture[str], before: str, said: str
 ) -> None:
     make(root, before)
-    code, results = gated("new", before, "drop(clean_accuracy) <= 1")
+    code, results = gated("new", before, "drop(clean_accuracy) <= 0.99")
     assert (code, results) == (2, [])
     assert said in capsys.readouterr().err.replace("\n", " ")
 
@@ -160,7 +160,7 @@ OTHER: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_observations_of_the_run_that_are_not_the_records(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(root / "new", root / "tampered")
     next((root / "tampered" / "observations").iterdir()).write_bytes(b"")
-    assert gated("tampered", "old", "drop(clean_accuracy) <= 1") == (2, [])
+    assert gated("tampered", "old", "drop(clean_accuracy) <= 0.99") == (2, [])
     assert "not the part that the record was made of" in capsys.readouterr().err.replace("\n", " ")
 
 
@@ -175,7 +175,7 @@ def test_a_baseline_needs_no_torch() -> None:
 
 
 def test_without_a_baseline_a_drop_is_not_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
-    code, (result,) = gated("new", None, "drop(clean_accuracy) <= 1")
+    code, (result,) = gated("new", None, "drop(clean_accuracy) <= 0.99")
     assert (code, result.outcome) == (2, "not evaluated")
     assert "spuraudit scan OLD_MODEL --data data -o runs/baseline" in result.text
 
@@ -343,14 +343,63 @@ def test_a_comparison_of_another_run_is_refused() -> None:
 
 
 def test_the_same_model_twice_is_said() -> None:
-    comparison = compared(change("rcs", 0.2, 0.2, 0), model=("a", "a"))
+    comparison = compared(change("rcs", 0.2, 0.2, 0), model=("a", "a")).model_copy(update={"same_model": True})
     verdict = judge(after(measured("rcs", 0.2)), [parse_rule("drop(rcs) <= 0.1")], comparison=comparison)
     assert verdict.notes == [
-        "The baseline run is of the same model file: its sha256 is equal, so nothing can have dropped."
+        "The baseline run is of the same model (sha256 a), so nothing can have dropped: gates on drops say nothing here."
     ]
     assert to_json(verdict) == to_json(
         judge(after(measured("rcs", 0.2)), [parse_rule("drop(rcs) <= 0.1")], comparison=comparison)
     )
+
+
+def test_the_same_model_again_has_not_dropped_and_that_is_said(root: Path) -> None:
+    """A job whose model did not change is not red."""
+    rescanned(root, "again", seconds=1.5)
+    code, (result,) = gated("new", "again", "drop(clean_accuracy) <= 0.02")
+    assert (code, result.outcome) == (0, "pass")
+    verdict = read_verdict(root / "new")
+    assert verdict is not None
+    assert verdict.notes[0].startswith("The baseline run is of the same model (sha256 ")
+
+
+def test_the_same_model_shown_in_another_way_is_no_baseline(root: Path) -> None:
+    rescanned(root, "reshown", seconds=1.5, mean=[0.9, 0.9, 0.9])
+    code, (result,) = gated("new", "reshown", "drop(clean_accuracy) <= 0.02")
+    assert (code, result.outcome) == (2, "not evaluated")
+    assert "with other preprocessing (mean" in result.text
+
+
+def rescanned(root: Path, name: str, *, seconds: float, mean: list[float] | None = None) -> None:
+    """A record of the run `new` in other bytes."""
+    shutil.copytree(root / "new", root / name)
+    content = json.loads((root / name / "scan.json").read_bytes())
+    content["run"].update(seconds=seconds)
+    if mean is not None:
+        content["model"]["preprocess"].update(mean=mean)
+    (root / name / "scan.json").write_text(json.dumps(content))
+
+
+def test_another_preprocessing_of_another_model_is_a_note(root: Path) -> None:
+    shutil.copytree(root / "old", root / "old-reshown")
+    content = json.loads((root / "old-reshown" / "scan.json").read_bytes())
+    content["model"]["preprocess"].update(mean=[0.9, 0.9, 0.9])
+    (root / "old-reshown" / "scan.json").write_text(json.dumps(content))
+    code, (result,) = gated("new", "old-reshown", "drop(clean_accuracy) <= 0.9")
+    assert (code, result.outcome) == (0, "pass")
+    verdict = read_verdict(root / "new")
+    assert verdict is not None
+    assert [note.split(" (")[0] for note in verdict.notes] == ["The models were given another preprocessing each"]
+
+
+def test_numbers_of_another_definition_are_no_baseline(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(root / "old", root / "redefined")
+    content = json.loads((root / "redefined" / "scan.json").read_bytes())
+    one = next(m for m in content["measurements"] if m["metric"] == "clean_accuracy" and not m["scope"])
+    one["definition"] = next(name for name in content["definitions"] if name != one["definition"])
+    (root / "redefined" / "scan.json").write_text(json.dumps(content))
+    assert gated("new", "redefined", "drop(clean_accuracy) <= 0.9") == (2, [])
+    assert "their definition of clean_accuracy (all images) differs" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_drop_rule_made_without_text_is_checked() -> None:

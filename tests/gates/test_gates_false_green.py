@@ -149,8 +149,6 @@ def test_a_run_of_another_model_file_than_the_configs(run: Path, capsys: pytest.
     assert main(["gate", "run", "--write-baseline", "b.json"]) == 2
     assert "and the file that the config names has" in capsys.readouterr().err.replace("\n", " ")
     assert main(["gate", "run", "--model", "old.pt"]) == 0
-    configure("rcs >= 0.2", model="timm:resnet50")
-    assert main(["gate", "run"]) == 0
 
 
 def test_a_model_cannot_be_vouched_for_where_the_record_names_no_sha256(run: Path) -> None:

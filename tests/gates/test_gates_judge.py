@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from spuraudit.errors import ConfigError, UsageError
 from spuraudit.gates import judge, parse_rule
 from spuraudit.record.folder import to_json
-from spuraudit.record.scan import AuditRecord, Measurement
+from spuraudit.record.scan import AuditRecord, FeatureRecord, Measurement
 from spuraudit.record.verdict import GateResult, Rule, Verdict
 
 RCS = measured("rcs", 0.262, ci=(0.241, 0.283), scope={"sigma": 0.25})
@@ -191,7 +191,7 @@ def test_many_values_are_listed_in_part() -> None:
 
 
 def test_a_record_without_images_is_no_evidence() -> None:
-    verdict = judge(record(RCS, images=0), [parse_rule("rcs >= 0.1")])
+    verdict = judge(record(RCS.model_copy(update={"n": 0}), images=0), [parse_rule("rcs >= 0.1")])
     assert (verdict.outcome, verdict.gates[0].text) == ("not evaluated", "The record has no images.")
 
 
@@ -247,7 +247,7 @@ _VALUES = st.one_of(st.none(), st.floats(-1, 1))
 def _measurements(draw: st.DrawFn) -> Measurement:
     value = draw(_VALUES)
     spread = (draw(st.floats(0, 0.5)), draw(st.floats(0, 0.5)))
-    ci = None if value is None or draw(st.booleans()) else (value - spread[0], value + spread[1])
+    ci = None if value is None or draw(st.booleans()) else (max(-1.0, value - spread[0]), min(1.0, value + spread[1]))
     flags = ["saturated"] if draw(st.booleans()) else []
     scope = {"sigma": draw(st.sampled_from([0.1, 0.25]))} if draw(st.booleans()) else {}
     return measured("rcs", value, n=draw(st.integers(0, 100)), ci=ci, flags=flags, scope=scope)
@@ -255,7 +255,7 @@ def _measurements(draw: st.DrawFn) -> Measurement:
 
 @given(
     st.lists(_measurements(), max_size=4),
-    st.floats(-1, 1),
+    st.floats(-0.999, 0.999),
     st.floats(1e-6, 1),
     st.sampled_from(["point", "ci_low"]),
     st.sampled_from(["point", "ci_high"]),
@@ -270,7 +270,7 @@ def test_a_rule_and_its_negation_never_both_pass(
     assert outcomes != {"pass"}
 
 
-@given(st.lists(_measurements(), min_size=1, max_size=4), st.floats(-1, 1), st.sampled_from(["point", "ci_low"]))
+@given(st.lists(_measurements(), min_size=1, max_size=4), st.floats(-0.999, 1), st.sampled_from(["point", "ci_low"]))
 def test_a_pass_always_has_evidence(measurements: list[Measurement], limit: float, bound: str) -> None:
     rule = Rule.model_validate({"id": "a", "metric": "rcs", "op": ">=", "limit": limit, "bound": bound})
     if judge(record(*measurements), [rule]).outcome == "pass":
@@ -281,3 +281,19 @@ def test_a_pass_always_has_evidence(measurements: list[Measurement], limit: floa
             assert decisive is not None
             assert decisive >= limit - 1e-9
             assert "saturated" not in measurement.flags or (low is not None and low >= limit - 1e-9)
+
+
+def test_a_limit_that_a_better_number_fails_is_said() -> None:
+    features = [
+        FeatureRecord(name="sky", role="spurious", masks=9),
+        FeatureRecord(name="bird", role="core", masks=9),
+    ]
+    drops = [measured("feature_drop", 0.3, scope={"class": "a", "feature": name}) for name in ("sky", "bird")]
+    now = record(*drops, RCS, features=features)
+    texts = ["feature_drop[class=a,feature=sky] >= 0.2", "rcs <= 0.3", "feature_drop[class=a,feature=bird] >= 0.2"]
+    verdict = judge(now, [parse_rule(text, id=text.split()[0]) for text in texts])
+    assert verdict.outcome == "pass"
+    assert verdict.notes == [
+        "The gate feature_drop[class=a,feature=sky] asks for feature_drop of at least 0.2, and less of it is better.",
+        "The gate rcs asks for rcs of at most 0.3, and more of it is better.",
+    ]

@@ -22,9 +22,14 @@ from junitparser import JUnitXml
 
 from spuraudit.cli.app import app
 from spuraudit.cli.gate import gate
+from spuraudit.cli.init_ci import FILES, System, rendered
+from spuraudit.cli.yaml_text import EDIT
 from spuraudit.gates import load_config
 from spuraudit.gates.outputs.markdown import MARKER
 from spuraudit.record.folder import read_verdict, to_json
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+from ci_examples import DEMO as FILLING
 
 ROOT = Path(__file__).resolve().parents[2]
 CI = ROOT / "examples" / "ci"
@@ -73,15 +78,22 @@ def commands() -> list[str]:
     lines = scripts(loaded(CI / "github.yml")) + scripts(loaded(CI / "gitlab.yml"))
     for file in (CI / "README.md", ROOT / "docs" / "ci.md"):
         lines += documented(file)
-    for file in sorted(CI.glob("*.yml")):  # those in comments: what to write for one's own model
-        lines += re.findall(r"your own: (spuraudit .*)", file.read_text(encoding="utf-8"))
     lines.append(shlex.join([*hook()["entry"].split(), *hook()["args"]]))
-    return sorted({line for line in lines if line.startswith("spuraudit ")})
+    return sorted({line.partition(" || ")[0] for line in lines if line.startswith("spuraudit ")})
 
 
 def test_commands_are_found_in_every_file() -> None:
     assert len(commands()) >= 8
-    assert {line.split()[1] for line in commands()} == {"scan", "demo", "gate", "report"}
+    assert {line.split()[1] for line in commands()} == {"init", "scan", "demo", "gate", "report"}
+
+
+@pytest.mark.parametrize("system", System)
+def test_the_examples_are_what_init_writes_filled_in_for_the_demo(system: System) -> None:
+    example = (CI / FILES[system]).read_text(encoding="utf-8")
+    assert example == rendered(system, FILLING), "run scripts/ci_examples.py"
+    yours = {line.strip() for line in example.splitlines() if re.search(r"\bOWNER\b|\bREF\b", line) and line[0] != "#"}
+    assert yours == {line.strip() for line in example.splitlines() if line.endswith(f"# {EDIT}")}
+    assert yours
 
 
 @wired
@@ -108,7 +120,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def judged(folder: Path, environment: dict[str, str], step: str = "Judge the run") -> subprocess.CompletedProcess[str]:
+REMOVE, JUDGE = "Remove what an earlier use has left", "Judge the run"
+
+
+def judged(folder: Path, environment: dict[str, str], step: str = JUDGE) -> subprocess.CompletedProcess[str]:
     """A step of the action as the runner starts it, with this interpreter's `spuraudit`."""
     steps = {one["name"]: one for one in loaded(ROOT / "action.yml")["runs"]["steps"]}
     bin_folder = folder / "bin"
@@ -162,8 +177,42 @@ def test_the_action_hands_on_config_and_quoted_options(folder: Path) -> None:
 )
 def test_the_action_is_never_green_on_options_that_are_not_understood(folder: Path, arguments: str) -> None:
     (folder / ".spuraudit.yaml").write_text("gates: [clean_accuracy >= 0.5]\n")
-    assert judged(folder, {"INPUT_RUN": "runs/last", "INPUT_ARGS": arguments}).returncode not in (0, 126, 127)
+    assert judged(folder, {"INPUT_RUN": "runs/last", "INPUT_ARGS": arguments}).returncode == 2
     assert not (folder / "hacked").exists()
+
+
+@wired
+@pytest.mark.parametrize("arguments", ["--help", "-h", "--junit elsewhere.xml"])
+def test_the_action_is_never_green_without_its_files(folder: Path, arguments: str) -> None:
+    (folder / ".spuraudit.yaml").write_text("gates: [clean_accuracy >= 0.5]\n")
+    done = judged(folder, {"INPUT_RUN": "runs/last", "INPUT_ARGS": arguments})
+    assert done.returncode == 2
+    assert "::error title=spuraudit not evaluated::args: nothing was judged" in done.stdout
+
+
+@wired
+def test_what_an_earlier_use_has_left_goes_away_first(folder: Path) -> None:
+    steps = [one["name"] for one in loaded(ROOT / "action.yml")["runs"]["steps"]]
+    assert steps[0] == REMOVE
+    out = folder / "gates a"
+    out.mkdir()
+    for name in ("junit.xml", "gate.sarif", "comment.md", "report.html", "mine.txt"):
+        (out / name).write_text("PASSED")
+    given = {"INPUT_FOLDER": "gates a"}
+    assert judged(folder, given, REMOVE).returncode == 0
+    assert [file.name for file in out.iterdir()] == ["mine.txt"]
+    assert judged(folder, {**given, "INPUT_RUN": "runs/last", "INPUT_ARGS": "--rule 'rcs"}).returncode == 2
+    assert [file.name for file in out.iterdir()] == ["mine.txt"]
+
+
+@wired
+def test_two_uses_in_a_job_have_folders_of_their_own(folder: Path) -> None:
+    for name, limit in (("a", 0.5), ("b", 0.999)):
+        (folder / ".spuraudit.yaml").write_text(f"gates: [clean_accuracy >= {limit}]\n")
+        judged(folder, {"INPUT_RUN": "runs/last", "INPUT_FOLDER": name})
+    failures = [JUnitXml.fromfile(str(folder / name / "junit.xml")).failures for name in ("a", "b")]
+    assert failures == [0, 1]
+    assert not (folder / "spuraudit-gate").exists()
 
 
 @wired
@@ -180,7 +229,7 @@ def test_the_action_never_pastes_an_input_into_a_script() -> None:
     action = loaded(ROOT / "action.yml")
     for step in action["runs"]["steps"]:
         assert "${{" not in step["run"]
-    given = action["runs"]["steps"][1]["env"]
+    given = next(step["env"] for step in action["runs"]["steps"] if step["name"] == JUDGE)
     assert given == {f"INPUT_{name.upper()}": f"${{{{ inputs.{name} }}}}" for name in action["inputs"]}
 
 
@@ -194,7 +243,7 @@ def test_the_packages_that_the_action_installs_are_enough(folder: Path) -> None:
     """Every other dependency is blocked; then everything that a gate may need is imported, and a run is judged."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     required = {re.split(r"[><=]", one)[0] for one in project["dependencies"]}
-    install = loaded(ROOT / "action.yml")["runs"]["steps"][0]["run"]
+    install = loaded(ROOT / "action.yml")["runs"]["steps"][1]["run"]
     listed = set(re.findall(r"--quiet (numpy .*)", install)[0].split())
     assert listed <= required
     modules = {
@@ -225,25 +274,21 @@ def test_the_example_gates_judge_the_demos_numbers(folder: Path) -> None:
 
 
 def test_the_workflow_uses_the_files_that_the_action_writes() -> None:
-    action = (ROOT / "action.yml").read_text(encoding="utf-8")
+    action = loaded(ROOT / "action.yml")
     workflow = (CI / "github.yml").read_text(encoding="utf-8")
-    for file in ("spuraudit-gate/gate.sarif", "spuraudit-gate/comment.md"):
-        assert file in action
-        assert file in workflow
+    for file in ("gate.sarif", "comment.md"):
+        assert f"$folder/{file}" in action["runs"]["steps"][2]["run"]
+        assert f"{action['inputs']['folder']['default']}/{file}" in workflow
     assert MARKER in workflow
     steps = {step.get("name"): step for step in loaded(CI / "github.yml")["jobs"]["gate"]["steps"]}
-    assert set(steps["Gate"]["with"]) <= set(loaded(ROOT / "action.yml")["inputs"])
+    assert set(steps["Gate"]["with"]) <= set(action["inputs"])
 
 
-def test_the_hook_looks_at_config_and_record_and_passes_no_file_names(folder: Path) -> None:
-    files = re.compile(hook()["files"])
-    for name in (".spuraudit.yaml", "sub/.spuraudit.yaml", "pyproject.toml", "runs/released/scan.json"):
-        assert files.search(name)
-    for name in ("x.spuraudit.yaml", "my-scan.json", "README.md"):
-        assert not files.search(name)
+def test_the_hook_runs_before_every_commit_and_passes_no_file_names() -> None:
     (used,) = loaded(CI / "pre-commit-config.yaml")["repos"]
     assert [one["id"] for one in used["hooks"]] == [hook()["id"]]
-    assert (hook()["language"], hook()["pass_filenames"]) == ("system", False)
+    assert (hook()["language"], hook()["pass_filenames"], hook()["always_run"]) == ("system", False, True)
+    assert "files" not in hook()  # a new model, another config or accepted findings may lie anywhere
 
 
 @wired

@@ -102,7 +102,7 @@ def test_the_summary_has_gates_findings_and_notes() -> None:
         "### Stale: accepted findings that nothing matches",
         "### Fixed: accepted findings that hold now",
         "### Known: accepted findings that are still there",
-        "### Gates that hold",
+        "### Gates that pass",
         "### Suspected spurious features",
     ]
     assert "| F001 | species 1 | background | region swap | 40.0 points (30.0 to 50.0 points) | 0.0001 | 60 |" in text

@@ -16,9 +16,9 @@ from spuraudit.record.verdict import Rule
     [
         ("rcs >= 0.2", "rcs", {}, ">=", 0.2, "point"),
         ("rcs>=.2", "rcs", {}, ">=", 0.2, "point"),
-        ("  rcs  >=  -1 ", "rcs", {}, ">=", -1.0, "point"),
+        ("  rcs  >=  -.5 ", "rcs", {}, ">=", -0.5, "point"),
         ("swap_gap <= 1e-1", "swap_gap", {}, "<=", 0.1, "point"),
-        ("swap_gap <= +1.", "swap_gap", {}, "<=", 1.0, "point"),
+        ("swap_gap <= +0.", "swap_gap", {}, "<=", 0.0, "point"),
         ("core_accuracy[class=monarch] >= 0.9", "core_accuracy", {"class": "monarch"}, ">=", 0.9, "point"),
         ("feature_drop[class=*,feature=*] <= 0.1", "feature_drop", {"class": "*", "feature": "*"}, "<=", 0.1, "point"),
         ("clean_accuracy[ group = * ] >= 0.8", "clean_accuracy", {"group": "*"}, ">=", 0.8, "point"),
@@ -29,24 +29,24 @@ from spuraudit.record.verdict import Rule
         ("ci_high(swap_gap[feature=background]) <= 0.1", "swap_gap", {"feature": "background"}, "<=", 0.1, "ci_high"),
         ("drop(rcs) <= 0.02", "rcs", {}, "<=", 0.02, "point"),
         ("ci_high( drop( rcs[sigma=1] ) ) <= 0", "rcs", {"sigma": 1.0}, "<=", 0.0, "ci_high"),
-        ("ci_low(drop(core_accuracy[class=*])) <= 1", "core_accuracy", {"class": "*"}, "<=", 1.0, "ci_low"),
+        ("ci_low(drop(core_accuracy[class=*])) <= 0.5", "core_accuracy", {"class": "*"}, "<=", 0.5, "ci_low"),
         ("drop >= 0.1", "drop", {}, ">=", 0.1, "point"),
-        ("clean_accuracy[class=Cabbage White] >= 0", "clean_accuracy", {"class": "Cabbage White"}, ">=", 0, "point"),
-        ("clean_accuracy[class=7] >= 0", "clean_accuracy", {"class": "7"}, ">=", 0, "point"),
+        ("clean_accuracy[class=Cabbage White] >= 1", "clean_accuracy", {"class": "Cabbage White"}, ">=", 1, "point"),
+        ("clean_accuracy[class=7] >= 1", "clean_accuracy", {"class": "7"}, ">=", 1, "point"),
         (
-            "clean_accuracy[class=jack-o'-lantern] >= 0",
+            "clean_accuracy[class=jack-o'-lantern] >= 1",
             "clean_accuracy",
             {"class": "jack-o'-lantern"},
             ">=",
-            0,
+            1,
             "point",
         ),
         (
-            'clean_accuracy[class="crane, bird ]\\"", group="a=b"] >= 0',
+            'clean_accuracy[class="crane, bird ]\\"", group="a=b"] >= 1',
             "clean_accuracy",
             {"class": 'crane, bird ]"', "group": "a=b"},
             ">=",
-            0,
+            1,
             "point",
         ),
     ],
@@ -110,6 +110,14 @@ ERRORS = [
     ("drop(rcs) <= 2", "outside 0 to 1, the range of a drop of rcs; did you mean 0.02?", 13),
     ("drop(rcs) <= -0.1", "outside 0 to 1", 13),
     ("drop(spurious_accuracy) <= 0.1", "good neither high nor low", 0),
+    ("rcs >= -1", "this can never fail: rcs is never below -1", 7),
+    ("clean_accuracy >= 0", "this can never fail: clean_accuracy is never below 0", 18),
+    ("ci_low(clean_accuracy) >= 0", "this can never fail", 26),
+    ("swap_gap <= 1", "this can never fail: swap_gap is never above 1", 12),
+    ("ci_high(swap_gap) <= 1.0", "this can never fail", 21),
+    ("drop(core_accuracy) <= 1", "this can never fail: a drop of core_accuracy is never above 1", 23),
+    ("swap_gap >= 0.1", "it rewards the shortcut; write <=", 12),
+    ("swap_pull[class=*,feature=*] >= 0.1", "it rewards the shortcut; write <=", 32),
     ("ci_low(rcs >= 0.2", "the ) of ci_low( is missing", 11),
     ("ci_low() >= 0.2", "metric name", 7),
     ("ci_high(rcs) >= 0.2", "would pass on little evidence; use ci_low", 0),
@@ -129,6 +137,13 @@ def test_every_error_points_at_its_place(text: str, problem: str, caret: int) ->
     assert "METRIC >= NUMBER" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize(
+    "text", ["rcs >= -0.99", "clean_accuracy >= 1", "rcs <= -1", "drop(rcs) <= 1", "swap_gap >= -0.1"]
+)
+def test_limits_that_something_misses(text: str) -> None:
+    assert parse_rule(text).id == text
+
+
 def test_a_caret_stands_right_under_text_with_tabs_and_newlines() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_rule("rcs\t>=\n x")
@@ -139,6 +154,7 @@ def test_a_caret_stands_right_under_text_with_tabs_and_newlines() -> None:
     ("rule", "problem"),
     [
         (Rule(id="a", metric="rcs", op=">=", limit=20), "did you mean 0.2?"),
+        (Rule(id="a", metric="rcs", op=">=", limit=-1), "this can never fail"),
         (Rule(id="a", metric="rcs", op=">=", limit=0.2, of="drop"), "write <="),
         (Rule(id="a", metric="rcs", op=">=", limit=0.2, allow_fraction=0.1), "the scope has none"),
         (Rule(id="a", metric="rcs", op=">=", limit=0.2, bound="ci_high"), "use ci_low"),
@@ -174,7 +190,7 @@ _BOUNDS = st.sampled_from(
     st.sampled_from(["rcs", "core_accuracy", "ci_low", "drop", "a_1"]),
     _SCOPES,
     _BOUNDS,
-    st.floats(0, 1),
+    st.floats(0.01, 0.99),
     st.integers(1, 99),
 )
 def test_a_rule_is_read_back_from_its_text(

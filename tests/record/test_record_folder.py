@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import resource
+import stat
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,11 +24,12 @@ from spuraudit.record.folder import (
     sha256_of,
     to_json,
     write_bytes,
+    write_verdict,
 )
+from spuraudit.record.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,52 @@ def test_a_folder_in_the_place_of_the_file_is_an_error_and_stays(tmp_path: Path)
     assert names(tmp_path) == ["report.html"]
 
 
+def test_a_pipe_is_written_into_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_bytes(pipe, b"one")
+        write_bytes(pipe, b"two")
+        assert os.read(reader, 100) == b"onetwo"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_what_a_descriptor_leads_to_is_written_into(tmp_path: Path) -> None:
+    """`/dev/stdout` is such a link; a shell may have put a file behind it."""
+    file = tmp_path / "file"
+    file.write_bytes(b"before ")
+    descriptor = os.open(file, os.O_WRONLY)
+    number = file.stat().st_ino
+    try:
+        write_bytes(Path(f"/proc/self/fd/{descriptor}"), b"after")
+    finally:
+        os.close(descriptor)
+    assert (file.read_bytes(), file.stat().st_ino) == (b"before after", number)
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_pipe_that_nobody_reads_any_more_is_an_error(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            write_bytes(Path(f"/proc/self/fd/{writer}"), b"content")
+    finally:
+        os.close(writer)
+
+
+def test_a_link_to_a_file_is_replaced_and_what_it_leads_to_is_not(tmp_path: Path) -> None:
+    store, link = tmp_path / "store", tmp_path / "link"
+    store.write_bytes(b"of others")
+    link.symlink_to(store)
+    write_bytes(link, b"ours")
+    assert (link.read_bytes(), link.is_symlink(), store.read_bytes()) == (b"ours", False, b"of others")
+
+
 def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     large = os.urandom(3 << 20)
     (tmp_path / "file").write_bytes(large)
@@ -206,6 +255,24 @@ def test_a_verdict_is_optional_and_checked(tmp_path: Path) -> None:
     (tmp_path / "verdict.json").write_text('{"outcome": "pass"}')
     with pytest.raises(RunError, match=r"verdict\.json: not a valid verdict"):
         read_verdict(tmp_path)
+
+
+def test_a_verdict_is_of_the_record_beside_it_alone(finished: toys.Scanned, tmp_path: Path) -> None:
+    """The id of a run stays the same where somebody has edited its numbers."""
+    (tmp_path / "scan.json").write_bytes((finished.folder / "scan.json").read_bytes())
+    verdict = Verdict(run_id=finished.record.run.id, outcome="pass", gates=[])
+    write_verdict(tmp_path / "verdict.json", verdict, tmp_path)
+    stored = read_verdict(tmp_path)
+    assert stored is not None
+    assert stored.record_sha256 == sha256_of(tmp_path / "scan.json")
+    assert stored.model_copy(update={"record_sha256": None}) == verdict
+    with (tmp_path / "scan.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(RunError, match=r"verdict\.json: judges a record with sha256") as caught:
+        read_verdict(tmp_path)
+    assert "spuraudit gate" in (caught.value.hint or "")
+    write_bytes(tmp_path / "verdict.json", to_json(verdict))  # of a version that stored no hash
+    assert read_verdict(tmp_path) == verdict
 
 
 # last

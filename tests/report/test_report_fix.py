@@ -62,7 +62,7 @@ def test_the_verdict_is_the_gain_beyond_the_control(record: FixRecord) -> None:
     assert change is not None
     assert change.ci is not None
     assert (
-        "swap improves worst-group accuracy beyond its control: +100.0 points on 6 held-out images "
+        "Method swap improves worst-group accuracy beyond its control: +100.0 points on 6 held-out images "
         f"(95 % interval {change.ci[0] * 100:.1f} to 100.0; 0.0 % with the control, 100.0 % fixed)."
     ) in text
     assert "Of 3 suspected shortcuts of the delivered model, 3 were repaired, all of them further than plain" in text
@@ -98,7 +98,9 @@ def test_without_a_worse_shortcut_a_gain_is_a_pass(record: FixRecord) -> None:
 
 def test_a_method_that_equals_its_control_gains_nothing(root: Path) -> None:
     text = text_of(read_fix(root / "same"))
-    assert "swap gains nothing beyond its control: worst-group accuracy on 6 held-out images changes by 0.0" in text
+    assert (
+        "Method swap gains nothing beyond its control: worst-group accuracy on 6 held-out images changes by 0.0" in text
+    )
     assert "Verdict: gained nothing" in text
 
 
@@ -276,7 +278,9 @@ def test_the_short_form(record: FixRecord) -> None:
     text = fix_markdown(record)
     lines = text.splitlines()
     assert lines[0] == "## swap on classifier"
-    assert lines[2].startswith("**Gained, and 3 shortcuts got worse.** swap improves worst-group accuracy beyond its")
+    assert lines[2].startswith(
+        "**Gained, and 3 shortcuts got worse.** Method swap improves worst-group accuracy beyond its"
+    )
     assert [line for line in lines if line.startswith("> **Worse:** tag of")] == [
         line for line in lines if line.startswith(">")
     ]

@@ -166,7 +166,7 @@ def test_exhibits_show_the_region_that_was_touched(data: Path, tmp_path: Path) -
             change = np.abs(touched - image).mean(axis=2)
             assert bool(change[tag].mean() > 20) is inside
             assert bool(change[tag].mean() > change[~tag].mean()) is inside
-        assert exhibit.panels[0].caption == "as it is: 100% green"
+        assert exhibit.panels[0].caption == "as it is: 100\u202f% green"
         assert "answered output 3" in exhibit.panels[2].caption
         assert "answered" not in exhibit.panels[3].caption
         assert all(panel.alt for panel in exhibit.panels)
@@ -229,7 +229,7 @@ def test_the_last_exhibit_is_an_image_where_the_region_did_not_matter(tmp_path: 
     assert finding.suspected
     assert [exhibit.role for exhibit in finding.exhibits] == ["example"] * 3 + ["counterexample"]
     assert finding.exhibits[-1].image == "green/test-001"
-    assert finding.exhibits[-1].panels[2].caption == "region noised: 100% green"
+    assert finding.exhibits[-1].panels[2].caption == "region noised: 100\u202f% green"
     # Where the region mattered on every image, none is put forward; of a cleared finding neither.
     same = toys.scan(toys.Reader(toys.TAG), data, tmp_path / "same", audits=("feature_drop",), **QUICK)
     assert {exhibit.role for f in same.record.findings for exhibit in f.exhibits} == {"example"}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from spuraudit.report import bounds
 from spuraudit.report.formats import NONE, count, many, value_of
+from spuraudit.report.views.change_words import capital, change_interval, change_of, metric_name
 from spuraudit.report.views.compare_words import q_text
-from spuraudit.report.views.fix_words import capital, change_interval, change_of, metric_name
 
 if TYPE_CHECKING:
     from spuraudit.record.comparison import Change

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spuraudit.report.formats import listing, many
+from spuraudit.report.views.change_words import capital, change_interval, change_of, metric_name, shortcut_name
 from spuraudit.report.views.compare_shortcuts import in_words
 from spuraudit.report.views.compare_words import in_letters
-from spuraudit.report.views.fix_words import capital, change_interval, change_of, metric_name, shortcut_name
 from spuraudit.report.wording import AUDITS
 
 if TYPE_CHECKING:

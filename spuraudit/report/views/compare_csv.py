@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from spuraudit.record.units import unit_of
 from spuraudit.report.csv_table import SCOPE
-from spuraudit.report.views.fix_words import EFFECTS
+from spuraudit.report.views.change_words import EFFECTS
 
 if TYPE_CHECKING:
     from spuraudit.record.comparison import Change, Comparison, Interval, Shortcut

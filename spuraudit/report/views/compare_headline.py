@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spuraudit.report.formats import many, points
-from spuraudit.report.views.compare_shortcuts import in_words, surely_better, surely_worse
-from spuraudit.report.views.compare_words import names, notes
-from spuraudit.report.views.fix_words import (
+from spuraudit.report.views.change_words import (
     EFFECTS,
     capital,
     change_interval,
@@ -16,6 +14,8 @@ from spuraudit.report.views.fix_words import (
     metric_name,
     shortcut_name,
 )
+from spuraudit.report.views.compare_shortcuts import in_words, surely_better, surely_worse
+from spuraudit.report.views.compare_words import names, notes
 from spuraudit.report.wording import AUDITS
 
 if TYPE_CHECKING:

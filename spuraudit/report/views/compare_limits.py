@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from spuraudit.report import bounds
 from spuraudit.report.formats import count, listing, many
+from spuraudit.report.views.change_words import capital, metric_name, shortcut_name
 from spuraudit.report.views.compare_words import in_letters
-from spuraudit.report.views.fix_words import capital, metric_name, shortcut_name
 from spuraudit.report.wording import AUDITS
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from spuraudit.report import bounds
 from spuraudit.report.downloads import Attached
 from spuraudit.report.formats import NONE, count, many
 from spuraudit.report.numbers import Numbers
+from spuraudit.report.views.arms import ArmCell
+from spuraudit.report.views.change_words import EFFECTS, STATES, change_interval, change_of, shortcut_name
 from spuraudit.report.views.compare_facts import SideView, side_view
 from spuraudit.report.views.compare_headline import CompareHeadline, compare_headline
 from spuraudit.report.views.compare_numbers import (
@@ -21,9 +23,6 @@ from spuraudit.report.views.compare_numbers import (
     sign,
 )
 from spuraudit.report.views.compare_shortcuts import TONES, effect_text, speaks
-from spuraudit.report.views.fix_numbers import ArmCell
-from spuraudit.report.views.fix_shortcuts import STATES
-from spuraudit.report.views.fix_words import EFFECTS, change_interval, change_of, shortcut_name
 from spuraudit.report.views.key_numbers import key_groups
 from spuraudit.report.wording import AUDITS
 

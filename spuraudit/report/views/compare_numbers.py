@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from spuraudit.record.units import lowest
 from spuraudit.report.charts.svg import el, marker
 from spuraudit.report.formats import count, interval, value_of
+from spuraudit.report.views.arms import LOOKS, ArmCell, ArmMark, arm_bar
+from spuraudit.report.views.change_words import EXPLAINS, capital, change_interval, change_of, metric_name
 from spuraudit.report.views.compare_words import WORDS, in_letters, q_text
-from spuraudit.report.views.fix_chart import LOOKS, ArmMark, arm_bar
-from spuraudit.report.views.fix_numbers import EXPLAINS, ArmCell
-from spuraudit.report.views.fix_words import capital, change_interval, change_of, metric_name
 
 if TYPE_CHECKING:
     from markupsafe import Markup

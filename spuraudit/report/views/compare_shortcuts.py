@@ -10,9 +10,8 @@ from spuraudit.record.limits import SUSPECT_Q
 from spuraudit.record.units import unit_of
 from spuraudit.report import bounds
 from spuraudit.report.formats import count, listing, many, plain, pts
+from spuraudit.report.views.change_words import EFFECTS, STATES, change_interval, change_of, shortcut_name
 from spuraudit.report.views.compare_words import q_text
-from spuraudit.report.views.fix_shortcuts import STATES
-from spuraudit.report.views.fix_words import EFFECTS, change_interval, change_of, shortcut_name
 from spuraudit.report.wording import AUDITS
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spuraudit.report.formats import count, many, value_of
+from spuraudit.report.views.change_words import change_interval, change_of, metric_name
 from spuraudit.report.views.fix_shortcuts import suspected_before
-from spuraudit.report.views.fix_words import change_interval, change_of, metric_name
 
 if TYPE_CHECKING:
     from spuraudit.record.fix import FixRecord
@@ -73,9 +73,9 @@ def statement(record: FixRecord) -> str:
     size = change_of(verdict.metric, verdict.gain)
     images = f"on {count(verdict.n)} held-out images"
     if verdict.outcome == "nothing":
-        return f"{method} gains nothing beyond its control: {name} {images} changes by {size} ({ends}{sides})."
+        return f"Method {method} gains nothing beyond its control: {name} {images} changes by {size} ({ends}{sides})."
     verb = "improves" if verdict.outcome == "gained" else "worsens"
-    said = f"{method} {verb} {name} beyond its control: {size} {images} ({ends}{sides})."
+    said = f"Method {method} {verb} {name} beyond its control: {size} {images} ({ends}{sides})."
     if verdict.outcome == "gained" and no_better_than_before(record):
         said += " It is no better than the delivered model: plain training made that worse."
     return said

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spuraudit.record.units import lowest
+from spuraudit.report.charts.svg import el, marker
 from spuraudit.report.formats import NONE, count, interval, value_of
 from spuraudit.report.numbers import PRIMARY_SIGMA
-from spuraudit.report.views.fix_chart import ArmMark, arm_bar, legend
-from spuraudit.report.views.fix_words import capital, change_interval, change_of, metric_name
+from spuraudit.report.views.arms import LOOKS, ArmCell, ArmMark, arm_bar
+from spuraudit.report.views.change_words import EXPLAINS, capital, change_interval, change_of, metric_name
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -19,25 +20,6 @@ if TYPE_CHECKING:
     from spuraudit.record.scan import Scope
 
 WORDS = {"better": "better than the control", "worse": "worse than the control", "unclear": "no clear difference"}
-EXPLAINS = {
-    "clean_accuracy": "unchanged images",
-    "mean_group_accuracy": "every group counts the same",
-    "worst_group_accuracy": "the lowest group of each model",
-    "core_accuracy": "background noised, object visible",
-    "spurious_accuracy": "object noised; read it with core accuracy, as RCS does",
-    "rcs": "above 0 the object counts for more",
-    "swap_gap": "same-class minus other-class region, 0 is best",
-    "swap_other_accuracy": "the region comes from another class",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ArmCell:
-    """One arm's number as shown."""
-
-    value: str
-    interval: str
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +122,26 @@ def _bar(metric: str, name: str, values: list[tuple[str, float | None, Interval 
         return None
     said = ", ".join(f"{mark.arm} {value_of(metric, mark.value)}" for mark in marks)
     return arm_bar(marks, float(lowest(metric)), 1.0, f"{name}: {said or NONE}.")
+
+
+def legend(arms: list[str]) -> list[tuple[Markup, str]]:
+    """Signs of the arms and what they are."""
+    says = {
+        "before": "before: the delivered model",
+        "control": "control: plain training, same start, steps, seed and data",
+        "fixed": "fixed: the method",
+    }
+    return [
+        (
+            el(
+                "svg",
+                marker(LOOKS[arm][0], 7, 7, LOOKS[arm][1], 5),
+                viewBox="0 0 14 14",
+                width=14,
+                height=14,
+                aria_hidden="true",
+            ),
+            says[arm],
+        )
+        for arm in arms
+    ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from spuraudit.record.units import unit_of
 from spuraudit.report import bounds
 from spuraudit.report.formats import NONE, count, many, plain, pts
-from spuraudit.report.views.fix_words import EFFECTS, change_interval, change_of, shortcut_name
+from spuraudit.report.views.change_words import EFFECTS, STATES, change_interval, change_of, shortcut_name
 from spuraudit.report.wording import AUDITS
 
 if TYPE_CHECKING:
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 
 _Key = tuple[str, str, str | None, str]
 
-STATES = {
-    "worse": "Worse",
-    "behind": "Worse than the control",
-    "new": "New suspect",
-    "unchanged": "Unchanged",
-    "reduced": "Reduced",
-    "gone": "No longer suspected",
-    "repaired": "Repaired",
-}
 _TONES = {"worse": "fail", "behind": "fail", "new": "unknown", "reduced": "part", "repaired": "pass"}
 
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spuraudit.report import bounds
+from spuraudit.report.charts.lines import Frame, Series, line_chart
+from spuraudit.report.charts.scale import ticks
+from spuraudit.report.charts.svg import line, text
 from spuraudit.report.formats import NONE, count, signed
-from spuraudit.report.views.fix_chart import training_chart
+from spuraudit.report.views.arms import LOOKS
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -78,3 +81,30 @@ def _curve(record: FixRecord, name: str, control: _Points, fixed: _Points) -> Cu
 
 def _number(value: float | None) -> str:
     return NONE if value is None else signed(f"{value:.4g}")
+
+
+def training_chart(lines: dict[str, list[tuple[float, float]]], title: str, chosen: int | None, label: str) -> Markup:
+    """Curves over steps, by arm; `chosen`: the step whose weights were kept, as an upright line."""
+    steps = [x for points in lines.values() for x, _ in points]
+    values = [y for points in lines.values() for _, y in points]
+    low, high = min(0.0, *values), max(values)
+    if high - low < 1e-9:
+        high = low + 1.0
+    last = max(*steps, 1.0)
+    frame = Frame(400, 210, "Step", title, (0.0, last), (low, high), left=52.0, right=66.0)
+    series = [
+        Series(arm, LOOKS[arm][1], "circle" if len(points) == 1 else "none", points)
+        for arm, points in lines.items()
+        if points
+    ]
+    drawn = line_chart(
+        frame, series, label, x_ticks=ticks(0.0, last, 4), name_x=lambda x: f"{x:g}", name_y=lambda y: f"{y:.4g}"
+    )
+    if chosen is None:
+        return drawn
+    x, _ = frame.scales()
+    at = x(float(chosen))
+    kept = line(at, frame.top, at, frame.height - frame.bottom, tone="accent", stroke_dasharray="4 3")
+    name = text(at, frame.top - 3, "kept", tone="accent", anchor="middle", font_size=11)
+    end = Markup("</svg>")
+    return Markup(str(drawn).removesuffix(end)) + kept + name + end  # every part was escaped where it was made

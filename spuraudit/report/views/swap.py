@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from spuraudit.report.numbers import Numbers
     from spuraudit.report.pictures import Pictures
 
+FLAT = 0.1
+"""Matrices whose gaps all lie below are folded: most of them are one colour."""
 COMPOSITE_SIDE = 112
 """Pixels of a composite beside the class pairs."""
 
@@ -58,9 +60,14 @@ class MatrixCell:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Gaps of one feature: rows are the images' classes, columns the donors'. `partial`: classes were left out."""
+    """Gaps of one feature: rows are the images' classes, columns the donors'.
+
+    `partial`: classes were left out. `flat`: no gap reaches FLAT; `largest` in points.
+    """
 
     feature: str
+    largest: str
+    flat: bool
     partial: bool
     donors: list[str]
     rows: list[tuple[str, list[MatrixCell | None]]]
@@ -191,7 +198,10 @@ def _matrix(feature: str, gaps: list[Scope], order: dict[str, int], numbers: Num
     names = sorted(chosen, key=lambda name: (order.get(name, len(order)), name))
     donors = sorted(taking[: bounds.MATRIX], key=lambda name: (order.get(name, len(order)), name))
     rows = [(name, [_cell(feature, name, donor, numbers) for donor in donors]) for name in names]
-    return Matrix(feature, len(losing) > len(names) or len(taking) > len(donors), donors, rows)
+    largest = _at(numbers, "swap_gap", gaps[0]) or 0.0
+    return Matrix(
+        feature, points(largest), largest < FLAT, len(losing) > len(names) or len(taking) > len(donors), donors, rows
+    )
 
 
 def _cell(feature: str, name: str, donor: str, numbers: Numbers) -> MatrixCell | None:

@@ -1,4 +1,4 @@
-"""How the page of a fix names numbers and writes changes."""
+"""How the pages of fixes and comparisons name numbers and write changes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,25 @@ METRICS = {
     "feature_drop": "drop by noise on",
     "control_drop": "drop by the control noise of",
     "feature_drop_excess": "drop beyond its control by noise on",
+}
+EXPLAINS = {
+    "clean_accuracy": "unchanged images",
+    "mean_group_accuracy": "every group counts the same",
+    "worst_group_accuracy": "the lowest group of each model",
+    "core_accuracy": "background noised, object visible",
+    "spurious_accuracy": "object noised; read it with core accuracy, as RCS does",
+    "rcs": "above 0 the object counts for more",
+    "swap_gap": "same-class minus other-class region, 0 is best",
+    "swap_other_accuracy": "the region comes from another class",
+}
+STATES = {
+    "worse": "Worse",
+    "behind": "Worse than the control",
+    "new": "New suspect",
+    "unchanged": "Unchanged",
+    "reduced": "Reduced",
+    "gone": "No longer suspected",
+    "repaired": "Repaired",
 }
 EFFECTS = {"feature_drop": "feature_drop_excess", "region_swap": "swap_gap", "patch_swap": "patch_drop"}
 """Audit to the metric in whose unit its effects are."""
