@@ -95,7 +95,7 @@ def gate(
     outputs = gate_outputs.Outputs(junit, sarif, markdown)
     gate_outputs.check_outputs(outputs, _inputs(run, [config, model, write_baseline, *(baseline or [])]))
     with gate_outputs.judging(outputs), _judged_again(folder := resolve_run(run)):
-        asked = collect_gates(rule or [], config, min_n)
+        asked = collect_gates(rule or [], config, min_n, quiet=quiet)
         if not asked.rules:
             raise UsageError(
                 "There are no gates to judge: no --rule, and none in a .spuraudit.yaml or [tool.spuraudit] here or "

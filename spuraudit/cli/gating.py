@@ -44,14 +44,14 @@ class Asked:
         return any(rule.of == "drop" for rule in self.rules)
 
 
-def collect_gates(texts: Sequence[str], config: Path | None, min_n: int | None = None) -> Asked:
+def collect_gates(texts: Sequence[str], config: Path | None, min_n: int | None = None, *, quiet: bool = False) -> Asked:
     """The config's gates, ignores, baselines and model, then the rules of the command line.
 
-    A rule given twice counts once. There may be no rules. Says on stderr which config was found. Raises ConfigError for
-    what cannot be understood.
+    A rule given twice counts once. There may be no rules. Unless `quiet`, says on stderr which config was found.
+    Raises ConfigError for what cannot be understood.
     """
     asked = _collected(texts, config, min_n)
-    if config is None and asked.said is not None:
+    if config is None and asked.said is not None and not quiet:
         print(f"Config: {_shown(asked.said.file)}", file=sys.stderr)
     return asked
 

@@ -230,10 +230,12 @@ def _of_members(record: ScanRecord, gates: Sequence[_Gate]) -> list[str]:
 def _of_baseline(comparison: Comparison | None) -> list[str]:
     if comparison is None:
         return []
-    before, after = comparison.before, comparison.after
-    same = before.model_sha256 is not None and before.model_sha256 == after.model_sha256
-    said = ["The baseline run is of the same model file: its sha256 is equal, so nothing can have dropped."]
-    return [*(said if same else []), *comparison.notes]
+    sha = (comparison.before.model_sha256 or "")[:12]
+    said = [
+        f"The baseline run is of the same model (sha256 {sha}), so nothing can have dropped: "
+        "gates on drops say nothing here."
+    ]
+    return [*(said if comparison.same_model else []), *comparison.notes]
 
 
 def _strictly(became: Sequence[AcceptedResult]) -> list[str]:

@@ -15,7 +15,7 @@ from spuraudit.cli.scan_options import settings
 from spuraudit.gates import judge, load_config
 from spuraudit.gates.suggest import suggest
 from spuraudit.record.folder import read_record, to_json, write_bytes
-from spuraudit.record.scan import AuditRecord, Measurement, ScanRecord
+from spuraudit.record.scan import AuditRecord, ClassRecord, FeatureRecord, Measurement, ScanRecord
 from spuraudit.runs.plan import Plan
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "report"))
@@ -110,7 +110,7 @@ def test_what_cannot_be_judged_gets_a_comment_and_no_gate(
     record = read_record(run)
     with_measurements(
         run,
-        of_scope(record, "rcs", sigma=0.25).model_copy(update={"flags": ["saturated"], "value": 1.0}),
+        of_scope(record, "rcs", sigma=0.25).model_copy(update={"flags": ["saturated"], "value": 1.0, "ci": (0.2, 1.0)}),
         of_scope(record, "worst_group_accuracy").model_copy(update={"n": 12}),
         of_scope(record, "core_accuracy", sigma=0.25).model_copy(update={"ci": None}),
         of_scope(record, "clean_accuracy").model_copy(update={"value": None, "ci": None, "reason": "no image"}),
@@ -163,7 +163,16 @@ def test_core_features_get_no_ceiling_and_odd_names_stay_names(drawn: ScanRecord
         )
         for name in names
     ]
-    record = drawn.model_copy(update={"measurements": [*drawn.measurements, *drops]})
+    data = drawn.data.model_copy(
+        update={
+            "classes": [*drawn.data.classes, ClassRecord(index=2, name=ODD, outputs=[2], images=200)],
+            "features": [
+                *drawn.data.features,
+                *(FeatureRecord(name=name, role="spurious", masks=200, classes=[ODD]) for name in names[1:]),
+            ],
+        }
+    )
+    record = drawn.model_copy(update={"measurements": [*drawn.measurements, *drops], "data": data})
     found = [one.rule for one in suggest(record).gates if one.rule.metric == "feature_drop_excess"]
     assert len(found) == 5
     assert {ODD, "reed belt"} <= {rule.scope["feature"] for rule in found}
@@ -186,7 +195,9 @@ def test_hostile_names_cannot_leave_their_comment_or_value(
     ]
     skipped = AuditRecord(name="patch_swap", status="skipped", reason=ODD)
     model = record.model.model_copy(update={"name": ODD, "file": ODD})
-    data = record.data.model_copy(update={"name": ODD, "source": ODD})
+    images = sum(one.images for one in record.data.classes)
+    classes = [ClassRecord(index=0, name=ODD, outputs=[0], images=images)]
+    data = record.data.model_copy(update={"name": ODD, "source": ODD, "classes": classes})
     run_info = record.run.model_copy(update={"argv": []})
     changed = {
         "measurements": renamed,

@@ -346,7 +346,8 @@ def test_the_same_model_twice_is_said() -> None:
     comparison = compared(change("rcs", 0.2, 0.2, 0), model=("a", "a")).model_copy(update={"same_model": True})
     verdict = judge(after(measured("rcs", 0.2)), [parse_rule("drop(rcs) <= 0.1")], comparison=comparison)
     assert verdict.notes == [
-        "The baseline run is of the same model (sha256 a), so nothing can have dropped: gates on drops say nothing here."
+        "The baseline run is of the same model (sha256 a), so nothing can have dropped: gates on drops say nothing "
+        "here."
     ]
     assert to_json(verdict) == to_json(
         judge(after(measured("rcs", 0.2)), [parse_rule("drop(rcs) <= 0.1")], comparison=comparison)
