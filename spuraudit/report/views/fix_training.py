@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from spuraudit.report import bounds
 from spuraudit.report.charts.lines import Frame, Series, line_chart
 from spuraudit.report.charts.scale import ticks
@@ -13,8 +15,6 @@ from spuraudit.report.formats import NONE, count, signed
 from spuraudit.report.views.arms import LOOKS
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from spuraudit.record.fix import FixRecord, TrainedArm
 
 _Points = list[tuple[float, float]]
