@@ -167,7 +167,7 @@ def test_core_features_get_no_ceiling_and_odd_names_stay_names(drawn: ScanRecord
         update={
             "classes": [*drawn.data.classes, ClassRecord(index=2, name=ODD, outputs=[2], images=200)],
             "features": [
-                *drawn.data.features,
+                *(one for one in drawn.data.features if one.name not in names[1:]),
                 *(FeatureRecord(name=name, role="spurious", masks=200, classes=[ODD]) for name in names[1:]),
             ],
         }

@@ -154,7 +154,7 @@ def swap_measurements(same: dict[str, float], other: dict[str, float], n: dict[s
             number("swap_pull", gap * 0.95, n[name], SWAP, **inner),
         ]
         for shift, donor in enumerate(donor for donor in same if donor != name):
-            change = 0.9 + 0.05 * shift
+            change = 0.9 + min(0.05, 0.1 / len(same)) * shift
             pair = {**inner, "donor_class": donor}
             out += [
                 number("swap_other_accuracy", same[name] - gap * change, n[name], SWAP, **pair),

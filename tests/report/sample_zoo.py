@@ -137,7 +137,7 @@ def record(model: Model) -> ScanRecord:
     if model.gap is None:
         swap = AuditRecord(name="region_swap", status="skipped", reason="Switched off with --audits.")
     made = sample_run.record(
-        classes=dict.fromkeys(names, max(1, model.n // len(names))),
+        classes=dict.fromkeys(names, -(-model.n // len(names))),
         measurements=numbers(model),
         findings=findings(model),
         audits=[AuditRecord(name="noise", status="run", images=model.n, passes=model.n * 3), drops, swap],
@@ -145,6 +145,7 @@ def record(model: Model) -> ScanRecord:
             CLEAN: "Accuracy on the images as they are.",
             definition(model): "Core accuracy: accuracy with noise around the object. Spurious: with noise on it.",
             sample_run.DROP: "Clean accuracy minus accuracy with the feature noised.",
+            sample_run.SWAP: "Accuracy with a same-class donor minus that of another class's donor.",
         },
         exclusions=[Exclusion(reason="image cannot be decoded", n=len(model.id), examples=["a.jpg"])],
         warnings=model.notices,

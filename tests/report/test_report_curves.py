@@ -196,7 +196,7 @@ def coarse(classes: int, rows: int, images: int) -> ScanRecord:
         measurements += sample_run.patch_measurements(name, "other", 1 + index % (rows * rows), 0.2, rows)
         curves += sample_run.patch_curves(name, "other", 1 + index % (rows * rows), 0.2, images=images, rows=rows)
     audits = [AuditRecord(name="patch_swap", status="run")]
-    record = sample_run.record(classes={"a": 3}, measurements=measurements, findings=[], audits=audits)
+    record = sample_run.record(classes={"a": 12}, measurements=measurements, findings=[], audits=audits)
     return record.model_copy(update={"curves": curves})
 
 

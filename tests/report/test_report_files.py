@@ -102,7 +102,7 @@ def test_markdown_cannot_be_broken_by_names(tmp_path: Path) -> None:
     body = text.split("\n", 1)[1]
     assert "<script" not in body
     assert "<img" not in body
-    assert safe("a|b`c`<b>*d*\n# e") == "a\\|b\\`c\\`&lt;b&gt;\\*d\\* \\# e"
+    assert safe("a|b`c`<b>*d*\n# e") == "a\\|b\\`c\\`&lt;b&gt;\\*d\\* \\#&#8203; e"
 
 
 def test_write_chooses_by_extension(tmp_path: Path) -> None:

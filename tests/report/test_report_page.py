@@ -67,7 +67,7 @@ def test_verdict_says_gates_and_the_strongest_finding_in_plain_words(birds: Path
     text = shown(birds)
     assert "The model fails 1 of 2 gates." in text
     assert (
-        "The audit found 4 suspected spurious features. The strongest is the background of waterbird: "
+        "The audit found 4 suspected spurious features. The strongest is the background of “waterbird”: "
         "swapping in that of another class costs 63.5 points of accuracy." in text
     )
     assert "swap_gap, feature = background: at most 10 points 55.0 points 51.1 to 58.9 640" in text
@@ -154,7 +154,8 @@ def test_no_disagreement_where_there_is_none(tmp_path: Path, change: str) -> Non
     record = read_record(run)
     if change == "negative rcs":
         measurements = [
-            item.model_copy(update={"value": -0.1}) if item.metric == "rcs" else item for item in record.measurements
+            item.model_copy(update={"value": -0.1, "ci": (-0.2, 0.0)}) if item.metric == "rcs" else item
+            for item in record.measurements
         ]
         record = record.model_copy(update={"measurements": measurements})
     else:

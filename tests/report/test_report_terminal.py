@@ -29,7 +29,9 @@ def labelled() -> ScanRecord:
         Notice(code="SPA002", text="Only 5 of 9 images were audited (--limit)."),
         Notice(code="SPA006", text="With --mean 0.5,0.5,0.5 [sic], more are right."),
     ]
-    return sample_run.record(classes={"owl": 50}, measurements=numbers, findings=[], warnings=notices)
+    return sample_run.record(
+        classes={"owl": 50}, measurements=numbers, findings=[], warnings=notices, definitions={"labels": "x"}
+    )
 
 
 def test_label_means_of_a_sigmoid_head_are_key_numbers(capsys: pytest.CaptureFixture[str]) -> None:
