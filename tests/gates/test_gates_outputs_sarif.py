@@ -61,7 +61,13 @@ def test_the_schema_refuses_what_is_no_sarif() -> None:
 def test_failed_gates_regressions_and_suspected_findings_are_results_of_their_rules() -> None:
     run = run_of(mixed(), scanned(finding(1), finding(2, suspected=False)))
     found = [(result["ruleId"], result["level"]) for result in run["results"]]
-    assert found == [("SPU002", "error"), ("SPU003", "error"), ("SPU002", "warning"), ("SPU001", "warning")]
+    assert found == [
+        ("SPU002", "error"),
+        ("SPU004", "error"),
+        ("SPU003", "error"),
+        ("SPU002", "warning"),
+        ("SPU001", "warning"),
+    ]
     floor, soft = of(run, "SPU002")
     assert floor["message"]["text"] == "floor: core_accuracy of floor is 70.0 %, below the limit of 80 %."
     assert soft["message"]["text"].startswith("soft: ")
@@ -116,7 +122,7 @@ def test_fingerprints_survive_retraining_and_moved_lines_and_nothing_else() -> N
 
 def test_fingerprints_of_one_file_are_distinct() -> None:
     found = fingerprints(mixed(), scanned(*map(finding, range(50))))
-    assert len(set(found)) == len(found) == 53
+    assert len(set(found)) == len(found) == 54
 
 
 def test_at_most_500_results_the_most_severe_ones_and_a_note_about_the_rest() -> None:
@@ -137,7 +143,7 @@ def test_a_strict_baseline_that_fails_alone_is_an_error_of_its_own() -> None:
     assert "core_accuracy[class=species 2] of gate a" in result["message"]["text"]
 
 
-def test_what_was_not_evaluated_is_no_result_and_no_success() -> None:
+def test_what_was_not_evaluated_is_an_error_and_no_success() -> None:
     run = run_of(mixed())
     (invocation,) = run["invocations"]
     assert invocation["executionSuccessful"] is False
@@ -145,7 +151,9 @@ def test_what_was_not_evaluated_is_no_result_and_no_success() -> None:
     assert (first["level"], first["message"]["text"]) == ("error", "unknown: not evaluated. The record has no 'zzz'.")
     assert first["locations"][0]["physicalLocation"]["region"]["startLine"] == 7
     assert (note["level"], note["message"]["text"]) == ("note", "The baseline run saw 10 images more.")
-    assert not any("zzz" in result["message"]["text"] for result in run["results"])
+    (result,) = of(run, "SPU004")
+    assert (result["level"], result["message"]["text"]) == ("error", "unknown: The record has no 'zzz'.")
+    assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 7
 
 
 def test_a_verdict_that_passed_or_failed_is_a_success_of_the_tool() -> None:
@@ -167,7 +175,7 @@ def test_a_hostile_class_name_is_plain_text_without_links() -> None:
     run = run_of(hostile(), scanned(finding(1, class_name=HOSTILE, feature=HOSTILE)))
     texts = [result["message"]["text"] for result in run["results"]]
     texts += [one["message"]["text"] for one in run["invocations"][0]["toolExecutionNotifications"]]
-    assert len(texts) == 5
+    assert len(texts) == 6
     for text in texts:
         assert "](" not in text
         assert text.isprintable()

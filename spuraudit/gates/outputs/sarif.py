@@ -50,17 +50,27 @@ _RULES: dict[str, tuple[str, Level, str, str]] = {
         "A measured number got worse than the baseline run by more than a gate allows",
         "The change is paired over the images that both runs saw. `spuraudit compare` shows what else changed.",
     ),
+    "SPU004": (
+        "NotEvaluated",
+        "error",
+        "A gate could not be evaluated",
+        "Nothing is known about what the gate limits: its number, its evidence or the whole run is missing. It did not "
+        "pass.",
+    ),
 }
 
 
 def sarif_json(verdict: Verdict, record: ScanRecord) -> bytes:
-    """Failed gates, and the suspected findings of the record, as one SARIF run of at most 500 results and a note.
+    """Gates that did not pass, and the suspected findings, as one SARIF run of at most 500 results and a note.
 
-    Gates that could not be evaluated are no results: the run says `executionSuccessful: false` and why.
+    Gates that could not be evaluated are results too, and the run says `executionSuccessful: false` and why: GitHub
+    would show the alert of a gate that failed before, and is not in the file, as fixed.
     """
-    found = [_gate(verdict, record, gate) for gate in verdict.gates if gate.outcome == "fail"]
+    found = [_gate(verdict, record, gate) for gate in verdict.gates if gate.outcome != "pass"]
     if strict := only_strict(verdict):
-        found.append(_result(verdict, "SPU002", "error", strict, _hashed(["SPU002", record.data.name, STRICT])))
+        found.append(
+            _result(config_file(verdict), "SPU002", "error", strict, _hashed(["SPU002", record.data.name, STRICT]))
+        )
     found += [_finding(verdict, finding) for finding in record.findings if finding.suspected]
     found.sort(key=lambda result: _LEVELS.index(result["level"]))
     shown, rest = found[:MOST_RESULTS], found[MOST_RESULTS:]
@@ -82,7 +92,7 @@ def sarif_json(verdict: Verdict, record: ScanRecord) -> bytes:
 
 
 def sarif_unjudged(message: str, hint: str | None) -> bytes:
-    """The log where an error came in place of a verdict: no results, and an execution that was not successful."""
+    """The log where an error came in place of a verdict: that, as a result, and an execution that failed."""
     said = _message(" ".join(filter(None, (message, hint))))
     run = {
         "tool": {"driver": {"name": "spuraudit", "version": __version__, "rules": _rules()}},
@@ -92,7 +102,7 @@ def sarif_unjudged(message: str, hint: str | None) -> bytes:
                 "toolExecutionNotifications": [{"level": "error", "message": {"text": said}}],
             }
         ],
-        "results": [],
+        "results": [_result(".spuraudit.yaml", "SPU004", "error", said, _hashed(["SPU004"]))],
         "properties": {"outcome": "not evaluated"},
     }
     return _written(run)
@@ -120,12 +130,12 @@ def _rules() -> list[dict[str, Any]]:
 
 def _gate(verdict: Verdict, record: ScanRecord, gate: GateResult) -> dict[str, Any]:
     rule = gate.rule
-    name = "SPU003" if rule.of == "drop" else "SPU002"
+    name = "SPU004" if gate.outcome == "not evaluated" else "SPU003" if rule.of == "drop" else "SPU002"
     level: Level = "warning" if standing(gate) == "warn" else "error"
     names = [(key, str(value)) for key, value in gate.scope.items()]
     identity = [name, record.data.name, rule.id, rule.metric, sorted(rule.scope.items())]
     message = f"{rule.id}: {gate.text}" if rule.id != format_rule(rule) else gate.text
-    return _result(verdict, name, level, message, _hashed(identity), line=gate.rule.line, names=names)
+    return _result(config_file(verdict), name, level, message, _hashed(identity), line=gate.rule.line, names=names)
 
 
 def _finding(verdict: Verdict, finding: Finding) -> dict[str, Any]:
@@ -140,16 +150,16 @@ def _finding(verdict: Verdict, finding: Finding) -> dict[str, Any]:
     if finding.target_class:
         names.append(("target_class", finding.target_class))
     identity = ["SPU001", finding.fingerprint]
-    return _result(verdict, "SPU001", "warning", text, _hashed(identity), names=names)
+    return _result(config_file(verdict), "SPU001", "warning", text, _hashed(identity), names=names)
 
 
 def _rest(verdict: Verdict, rule: str, rest: int) -> dict[str, Any]:
     text = f"{rest:,} more results are left out here; the report and verdict.json have all of them."
-    return _result(verdict, rule, "note", text, _hashed([rule, "rest"]))
+    return _result(config_file(verdict), rule, "note", text, _hashed([rule, "rest"]))
 
 
 def _result(
-    verdict: Verdict,
+    config: str,
     rule: str,
     level: Level,
     text: str,
@@ -158,7 +168,7 @@ def _result(
     line: int | None = None,
     names: list[tuple[str, str]] | None = None,
 ) -> dict[str, Any]:
-    location = _location(verdict, line)
+    location = _location(config, line)
     if names:
         location["logicalLocations"] = [
             {"name": name, "fullyQualifiedName": f"{kind}::{name}", "kind": kind} for kind, name in names
@@ -173,8 +183,8 @@ def _result(
     }
 
 
-def _location(verdict: Verdict, line: int | None) -> dict[str, Any]:
-    artifact = {"uri": quote(config_file(verdict)), "uriBaseId": "%SRCROOT%"}
+def _location(config: str, line: int | None) -> dict[str, Any]:
+    artifact = {"uri": quote(config), "uriBaseId": "%SRCROOT%"}
     return {"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": line or 1}}}
 
 
@@ -184,7 +194,7 @@ def _invocation(verdict: Verdict) -> dict[str, Any]:
         {
             "level": "error",
             "message": {"text": _message(f"{gate.rule.id}: not evaluated. {gate.text}")},
-            "locations": [_location(verdict, gate.rule.line)],
+            "locations": [_location(config_file(verdict), gate.rule.line)],
         }
         for gate in unknown
     ]
