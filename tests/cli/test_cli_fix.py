@@ -349,7 +349,7 @@ def test_methods_that_could_not_begin_are_listed(several: Path) -> None:
 
 @pytest.mark.parametrize(
     ("more", "code"),
-    [((), 0), (("-o", "none.safetensors"), 2), (("--rule", "clean_accuracy >= 0"), 2)],
+    [((), 0), (("-o", "none.safetensors"), 2), (("--rule", "clean_accuracy >= 0.01"), 2)],
 )
 def test_where_nothing_is_recommended(
     folder: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], code: int

@@ -326,7 +326,7 @@ def test_gate_and_report_work_on_the_finished_run(here: Path, capsys: pytest.Cap
     assert Ran(capsys, "gate", "runs/last", "--rule", "ci_high(swap_gap[feature=background]) <= 0.1").code == 1
     assert Ran(capsys, "gate", "runs/last", "--rule", "clean_accuracy >= 0.9", "--min-n", "100").code == 2
     checked = Ran(capsys, "schema", "--check", "runs/last/scan.json")
-    assert (checked.code, checked.out) == (0, "runs/last/scan.json: valid spuraudit/scan 1.0\n")
+    assert (checked.code, checked.out) == (0, "runs/last/scan.json: valid spuraudit/scan 1.1\n")
     (only_run(here) / "report.html").unlink()
     assert Ran(capsys, "report", "runs/last").code == 0
     assert (only_run(here) / "report.html").is_file()
