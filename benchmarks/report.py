@@ -46,6 +46,7 @@ from spuraudit.record.scan import (
     ScanRecord,
     ToolRecord,
 )
+from spuraudit.record.units import lowest
 from spuraudit.record.zoo import ZooModel, ZooRecord
 
 IMAGES = 65
@@ -55,9 +56,9 @@ SECONDS, BYTES, LOAD = 10.0, 10_000_000, 2.0
 
 
 def number(metric: str, definition: str, value: float, n: int, **scope: str | float) -> Measurement:
-    """A proportion or difference with an interval of plus or minus five points."""
-    low = -1.0 if definition != CLEAN else 0.0
-    ci = (max(low, value - 0.05), min(1.0, value + 0.05))
+    """A proportion or difference with an interval of plus or minus five points, kept within what can be."""
+    value = min(1.0, max(lowest(metric), value))
+    ci = (max(lowest(metric), value - 0.05), min(1.0, value + 0.05))
     return Measurement(
         metric=metric, definition=definition, scope=scope, value=value, n=n, ci=ci, ci_method="bootstrap"
     )
