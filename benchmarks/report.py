@@ -244,7 +244,7 @@ def another(content: dict[str, Any], index: int) -> bytes:
     own = ("id", "fingerprint", "class_name", "feature")
     swapped = [{**other, **{key: item[key] for key in own}} for item, other in zip(tested, moved, strict=True)]
     numbers = [
-        {**item, "value": item["value"] - 0.003 * index} if set(item["scope"]) <= {"sigma"} else item
+        {**item, "value": item["value"] - 0.001 * index} if set(item["scope"]) <= {"sigma"} else item
         for item in content["measurements"]
     ]
     run = {**content["run"], "id": f"{index:016x}"}
