@@ -191,13 +191,14 @@ class PatchSwapAudit:
         asked = [row for row in rows.images if row.id in self.pairing.targets_for]
         names, pairing = self.cohort.class_names, self.pairing
         notes = [note for note in (self.dropout_note, *self.notes, self.budget_note) if note]
+        none_right, without_images = pairing.none_right(), pairing.without_images()
         notes += [
             f"None of the {tried} source images of {names[label]} that were tried is classified right: not swept."
-            for label, tried in pairing.none_right()
+            for label, tried in none_right
         ]
         notes += [
             f"{names[label]} with cells of {names[target]} was not swept: there are no images of one of the two."
-            for label, target in pairing.without_images()
+            for label, target in without_images
         ]
         sweeps = [sweep for pair in pairs for sweep in pair.sweeps]
         differ = sum(sweep.argmin != sweep.plain_argmin for sweep in sweeps)
@@ -221,6 +222,7 @@ class PatchSwapAudit:
             images=len(asked),
             passes=answers * (self.passes + 1),
             notes=notes,
+            unmeasured=[names[label] for label in sorted({label for label, _ in (*none_right, *without_images)})],
         )
 
     def panels(self, finding: Finding, row: ImageRow) -> list[tuple[str, Question]]:

@@ -40,7 +40,7 @@ def preprocessing_note(records: tuple[ScanRecord, ScanRecord]) -> str | None:
     if differs is None:
         return None
     if same_file(records):
-        return f"Both runs are of the same model file, and only its preprocessing differs ({differs})."
+        return f"Both runs are of the same model file, and its preprocessing differs ({differs})."
     return (
         f"The models were given another preprocessing each ({differs}). One that does not fit its model makes it weak, "
         "and then changes are not the model's."

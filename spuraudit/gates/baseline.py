@@ -78,7 +78,7 @@ def excuse(finding: Accepted, rule: Rule, now: Judged) -> str | None:
     unit = words.unit_of_rule(rule)
     digits = words.digits_apart(now.number, finding.value, unit)
     then, held = (words.show(number, unit, digits) for number in (finding.value, now.number))
-    return f"worse than accepted: {then} then, {held} now"
+    return f"it is worse than accepted: {then} then, {held} now"
 
 
 def other_limit(finding: Accepted, rule: Rule) -> str | None:
@@ -94,7 +94,7 @@ def other_limit(finding: Accepted, rule: Rule) -> str | None:
         }
     )
     was, now = (format_rule(one.model_copy(update={"scope": {}})) for one in (then, rule))
-    return None if was == now else f"accepted under another limit: {was} then, {now} now"
+    return None if was == now else f"it was accepted under another limit: {was} then, {now} now"
 
 
 def _worse(rule: Rule, accepted: float, now: Judged) -> bool:
@@ -168,14 +168,13 @@ def describe(results: Sequence[AcceptedResult]) -> list[str]:
     """A sentence on how many are known, and one for each that is fixed, stale or worse."""
     count = sum(one.state == "known" for one in results)
     lines = [f"{count:,} of {len(results):,} accepted findings still fail."] if results else []
-    said = {"fixed": "holds now", "stale": "is not measured by this gate any more", "known": ""}
+    said = {"fixed": "it holds now", "stale": "it is not measured by this gate any more", "known": ""}
     for one in results:
         if what := one.reason or said[one.state]:
             finding = one.accepted
             name = finding.metric + format_scope(finding.scope)
-            verb = "was " if what.startswith("accepted") else "is " if one.reason else ""
             again = "write the baseline again" if one.state != "known" else "it fails as a new one"
-            lines.append(f"The accepted finding {finding.gate}: {name} {verb}{what}: {again}.")
+            lines.append(f"The accepted finding {finding.gate}: {name}: {what}; {again}.")
     if any(one.accepted.limit is None for one in results):
         lines.append("The accepted findings do not say their limits: they are of an older version; write them again.")
     return lines

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 ANY_FEATURE = "any feature"
 """In a missing member: a class of which no feature at all was measured."""
 _BACKGROUND = "background"
-_NOT_SWEPT = "not swept"
 _SHOWN = 5
 _Family = Literal["feature", "swap", "patch", "plain"]
 #: Of each family that has features: the metric whose n counts every image with a mask that was asked about.
@@ -125,10 +124,8 @@ def _means(rule: Rule, key: str, name: str) -> bool:
 
 
 def _was_to_be_swept(record: ScanRecord, name: str) -> bool:
-    """Whether a note of the audit says that this class was asked for and could not be swept."""
-    notes = [note for audit in record.audits if audit.name == "patch_swap" for note in audit.notes]
-    said = [note for note in notes if _NOT_SWEPT in note]
-    return any(f"source images of {name} that" in note or note.startswith(f"{name} with cells of ") for note in said)
+    """Whether the audit was asked for this class and could not sweep it."""
+    return any(audit.name == "patch_swap" and name in audit.unmeasured for audit in record.audits)
 
 
 def _pairs(record: ScanRecord, rule: Rule, family: _Family, classes: Sequence[str]) -> Iterator[Scope]:

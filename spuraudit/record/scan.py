@@ -247,6 +247,10 @@ class AuditRecord(Part):
         default=0, description="Passes behind its rows; MC-dropout passes count each, though they share most work."
     )
     notes: list[str] = Field(default_factory=list, description="What a reader must know: injected dropout, fallbacks.")
+    unmeasured: list[str] = Field(
+        default_factory=list,
+        description="Classes that it was to measure and could not, at least not with every target.",
+    )
 
 
 class Exclusion(Part):

@@ -11,6 +11,7 @@ from oracles import audits as oracle
 
 from spuraudit.audits.patch_findings import cell_permutation
 from spuraudit.errors import NotEvaluatedError
+from spuraudit.gates import judge, parse_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,6 +168,9 @@ def test_sources_that_are_answered_wrong_do_not_count(tmp_path: Path) -> None:
     assert "blue" not in found
     (audit,) = [audit for audit in done.record.audits if audit.status == "run"]
     assert "None of the 6 source images of blue that were tried is classified right: not swept." in audit.notes
+    assert audit.unmeasured == ["blue"]
+    gate = judge(done.record, [parse_rule("patch_argmin_drop[class=*,target_class=*] <= 0.99", min_n=1)]).gates[0]
+    assert (gate.outcome, "was not measured for blue" in gate.text) == ("not evaluated", True)
     right = {row["image"] for row in done.rows if row["condition"] == "clean" and row["predicted"] == row["label"]}
     assert right >= {"red/test-001", "red/test-003", "red/test-005"}
 

@@ -205,7 +205,7 @@ def test_other_preprocessing_is_said(root: Path) -> None:
         "and then changes are not the model's."
     ]
     same = compare_runs(base, edited(root, "shown-same", shown("a" * 64)))
-    assert same.notes == [f"Both runs are of the same model file, and only its preprocessing differs ({differs})."]
+    assert same.notes == [f"Both runs are of the same model file, and its preprocessing differs ({differs})."]
     assert (another.preprocessing, same.preprocessing, same.same_model) == (differs, differs, False)
 
 

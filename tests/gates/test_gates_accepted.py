@@ -111,9 +111,9 @@ def test_a_finding_that_got_worse_is_a_new_failure() -> None:
     assert (within.outcome, within.gates[0].known) == ("pass", 1)
     worse = judged(of_class(0.2, (0.1, 0.3)), accepted)
     assert (worse.outcome, worse.gates[0].known, worse.gates[0].failed) == ("fail", 0, 1)
-    assert worse.gates[0].text.endswith("below the limit of 50 %; worse than accepted: 40.0 % then, 20.0 % now.")
+    assert worse.gates[0].text.endswith("below the limit of 50 %; it is worse than accepted: 40.0 % then, 20.0 % now.")
     assert [(one.state, one.reason) for one in worse.accepted] == [
-        ("known", "worse than accepted: 40.0 % then, 20.0 % now")
+        ("known", "it is worse than accepted: 40.0 % then, 20.0 % now")
     ]
     assert judged(of_class(0.39), accepted).outcome == "fail"  # no interval: any worse number is worse
     assert judged(of_class(0.4), accepted).outcome == "pass"
@@ -143,9 +143,11 @@ def test_a_finding_that_was_accepted_under_another_limit_excuses_nothing(text: s
     accepted = accept(now, [RULE])
     verdict = judge(now, [parse_rule(text, id="floor")], accepted=accepted)
     assert (verdict.outcome, verdict.gates[0].known) == ("fail", 0)
-    assert [(one.state, one.reason) for one in verdict.accepted] == [("stale", f"accepted under another limit: {said}")]
+    assert [(one.state, one.reason) for one in verdict.accepted] == [
+        ("stale", f"it was accepted under another limit: {said}")
+    ]
     assert describe(verdict.accepted)[1] == (
-        f"The accepted finding floor: core_accuracy[class=a] was accepted under another limit: {said}: "
+        f"The accepted finding floor: core_accuracy[class=a]: it was accepted under another limit: {said}; "
         "write the baseline again."
     )
 
@@ -232,7 +234,7 @@ def test_writing_and_using_a_baseline(run: Path, capsys: pytest.CaptureFixture[s
     assert main(["gate", "run", *GATE, "--baseline", "accepted.json"]) == 0
     assert main(["gate", "run", *GATE, "--baseline", "accepted.json", "--strict-baseline"]) == 1
     said = capsys.readouterr()
-    assert "core_accuracy[class=b] holds now: write the baseline again." in said.out
+    assert "core_accuracy[class=b]: it holds now; write the baseline again." in said.out
     assert "accepted findings that are fixed or stale: 1." in said.err
     assert main(["gate", "run", *GATE, "--write-baseline", "accepted.json"]) == 0
     rewritten = "Rewrote accepted.json: 1 accepted finding, 0 new, 1 of the 2 before gone."
