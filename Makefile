@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint fast clean
+.PHONY: demo test lint fast sweep clean
 
 $(BIN)/python:
 	@echo "==> Making $(VENV) with $$($(PYTHON) --version)"
@@ -35,11 +35,15 @@ lint: $(VENV)/.installed-dev
 
 # One thread per worker: the networks of the tests are small, and workers that share cores wait for each other.
 test: lint
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations 30 --durations-min 5
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations 30 --durations-min 5 -m "not sweep"
+
+# Every architecture and family instead of some of each: when timm, torchvision or open_clip changes, and for a release.
+sweep: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) -m sweep
 
 # What changes while you work: no browser, nothing slow.
 fast: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not browser and not sweep"
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -29,7 +29,6 @@ FINE = ("--epochs=3", "--lr=2e-4")
 #: Beside one control. The costly ones differentiate twice, three to four times the cost of a step.
 QUICK = ("swap", "dfr", "scgs", "gradcam-rrr", "corm")
 COSTLY = ("crayon-pruning", "crayon-attention", "crayon", "rrr")
-METHODS = (*QUICK, *COSTLY)
 OPTIONS = ("--option=scgs.early_start=new-head", "--option=corm.sigma=0.25")
 #: CoRM's second form, on a quarter of each batch.
 SALIENCY = ("--option=sigma=0", "--option=weight=0.01", "--option=part=0.25")
@@ -91,8 +90,7 @@ def costly(data: Path, folder: Path, seed: int) -> None:
     """Penalties on gradients."""
     erm = folder / "erm" / "fixed.safetensors"
     fix(erm, data, seed, folder / "corm-saliency", ("corm",), *FINE, *SALIENCY)
-    # What the first call finished is there, and not trained again.
-    fix(erm, data, seed, folder / "fine", METHODS, *FINE, *OPTIONS)
+    fix(erm, data, seed, folder / "penalties", COSTLY, *FINE)
 
 
 def value(fix_folder: Path, arm: str, metric: str) -> float | None:
@@ -115,7 +113,8 @@ def stopped(fix_folder: Path) -> bool:
 def rows(out: Path, seeds: list[int]) -> dict[str, list[tuple[Path, str]]]:
     """Name of a row -> the arm of each seed."""
     single = {"ERM": ("erm", "fixed"), "control": ("fine/swap", "control")}
-    single |= {method: (f"fine/{method}", "fixed") for method in METHODS}
+    single |= {method: (f"fine/{method}", "fixed") for method in QUICK}
+    single |= {method: (f"penalties/{method}", "fixed") for method in COSTLY}
     single |= {
         "corm saliency": ("corm-saliency", "fixed"),
         "control of jtt": ("jtt", "control"),

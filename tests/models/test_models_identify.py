@@ -71,7 +71,7 @@ def test_an_architectures_own_weights_lead_back_to_it(arch: str) -> None:
     assert arch in names_found(network)
 
 
-@pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_every_architectures_own_weights_lead_back_to_it(chunk: int) -> None:
     """At most eleven rivals, and no part of a network that would be taken for a loss or a metric."""

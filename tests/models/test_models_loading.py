@@ -30,8 +30,9 @@ def same_function(model: object, network: nn.Module, side: int) -> bool:
     pixels = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = network.eval()(model.normalise(pixels))
-    # Not to the bit: loading lays convolution weights channels last.
-    return torch.allclose(model.logits(pixels), expected, rtol=1e-4, atol=1e-5)
+    # Not to the bit: loading lays convolution weights channels last. A logit near zero is a difference of large ones.
+    scale = max(1.0, float(expected.abs().max()))
+    return torch.allclose(model.logits(pixels), expected, rtol=1e-4, atol=1e-5 * scale)
 
 
 def test_a_file_and_its_record(tmp_path: Path) -> None:

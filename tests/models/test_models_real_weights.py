@@ -49,6 +49,9 @@ FILES: dict[str, tuple[str | None, dict[str, Any], PreprocessOverrides, int, flo
     ),
 }
 
+#: Each has a twin among the other files, or in tests/test_real_photos.py.
+SWEEP = pytest.mark.sweep
+
 pytestmark = [
     pytest.mark.shared,
     pytest.mark.skipif(not WEIGHTS.is_dir(), reason=f"no real weights in {WEIGHTS}"),
@@ -213,11 +216,11 @@ def right_per_class(scan: Scan) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("file", "kwargs", "overrides", "monarch", "cabbage", "admiral"),
     [
-        ("mobilenetv2_100.pt", {}, NOTHING, 82, 54, 90),
+        pytest.param("mobilenetv2_100.pt", {}, NOTHING, 82, 54, 90, marks=SWEEP),
         ("mobilenetv2_100.tf_same.pt", SAME, HALF, 81, 53, 89),
-        ("mobilenetv1_100.pt", SAME, NOTHING, 82, 52, 89),
+        pytest.param("mobilenetv1_100.pt", SAME, NOTHING, 82, 52, 89, marks=SWEEP),
         ("mobilenetv1_100.module_prefix.pth.tar", {}, NOTHING, 82, 52, 89),
-        ("mobileone_s0.pt", {}, NOTHING, 82, 55, 90),
+        pytest.param("mobileone_s0.pt", {}, NOTHING, 82, 55, 90, marks=SWEEP),
         ("mobileone_s0.fused.safetensors", {}, NOTHING, 82, 55, 90),
         ("mobilenet_edgetpu_100.w075.pt", NARROW, replace(HALF, crop_pct=0.875), 82, 53, 88),
     ],

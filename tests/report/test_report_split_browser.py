@@ -76,7 +76,7 @@ def test_nothing_is_missed_behind_a_strict_policy(browser: Any, base: str, kind:
     page = opened(browser, f"{base}/{kind}.html", trouble)
     page.evaluate("document.querySelectorAll('details').forEach(node => { node.open = true; })")
     page.evaluate("document.querySelectorAll('img').forEach(node => { node.loading = 'eager'; })")
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function("[...document.querySelectorAll('img')].every(node => node.complete)")
     assert trouble == []
     widths = page.evaluate("[...document.querySelectorAll('img')].map(node => node.naturalWidth)")
     assert all(widths)
