@@ -83,6 +83,7 @@ def quick(data: Path, grey: Path, weights: Path, folder: Path, seed: int) -> Non
     fix(swapped, data, seed, folder / "swap-dfr", ("dfr",), *FINE)
     fix(weights, grey, seed, folder / "ceiling", ("erm",), *INPUT, *FRESH)
     fix(weights, data, seed, folder / "swap-fresh", ("swap",), *INPUT, *FRESH)
+    fix(folder / "swap-fresh" / "fixed.safetensors", data, seed, folder / "swap-fresh-dfr", ("dfr",), *FINE)
     fix(weights, data, seed, folder / "jtt", ("jtt",), *INPUT, *FRESH, "--option=upweight=20")
 
 
@@ -121,6 +122,7 @@ def rows(out: Path, seeds: list[int]) -> dict[str, list[tuple[Path, str]]]:
         "jtt": ("jtt", "fixed"),
         "swap, then dfr": ("swap-dfr", "fixed"),
         "swap from the ImageNet weights": ("swap-fresh", "fixed"),
+        "the same, then dfr": ("swap-fresh-dfr", "fixed"),
         "background removed": ("ceiling", "fixed"),
     }
     return {name: [(out / f"seed{seed}" / place, arm) for seed in seeds] for name, (place, arm) in single.items()}

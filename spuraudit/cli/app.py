@@ -14,6 +14,7 @@ from spuraudit.cli.demo import demo
 from spuraudit.cli.doctor import doctor
 from spuraudit.cli.fix import fix
 from spuraudit.cli.gate import gate
+from spuraudit.cli.help_text import flow
 from spuraudit.cli.init import init
 from spuraudit.cli.report import report
 from spuraudit.cli.scan import scan
@@ -59,3 +60,4 @@ app.command()(card)
 app.command()(schema)
 app.add_typer(data_commands.app, name="data")
 app.add_typer(model_commands.app, name="models")
+flow(app)
