@@ -75,6 +75,8 @@ CALLS = (
             "rrr": "rrr log-probabilities, weight 1",
             "gradcam-rrr": "gradcam-rrr norm=min-max relu=false weight=10",
             "scgs": "scgs share=.04",
+            "crayon-pruning": "crayon-pruning",
+            "crayon": "crayon",
         },
         # The default share of scgs would be 25,920 new images here.
         "-O rrr.form=log-probabilities -O rrr.weight=1 -O gradcam-rrr.norm=min-max -O gradcam-rrr.relu=false "

@@ -8,18 +8,14 @@ import numpy as np
 
 from spuraudit.compare.describe import described, direction
 from spuraudit.compare.paired import bootstrap_key, paired_change, stratified_sign_flip
-from spuraudit.stats.intervals import RESAMPLES, Estimate, bootstrap_means, mean_interval, percentile
 from spuraudit.stats.keys import key_of
+from spuraudit.stats.lowest import lowest_change
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from spuraudit.compare.joined import Floats, Ints
+    from spuraudit.compare.joined import Ints
     from spuraudit.compare.scores import Scorer
     from spuraudit.record.comparison import Change
     from spuraudit.record.scan import Measurement, ScanRecord
-
-_ROUNDING = 1e-12
 
 
 class _Groups(NamedTuple):
@@ -58,7 +54,8 @@ def _worst_group(scorer: Scorer, groups: _Groups, said: tuple[Measurement, Measu
     places = [int(means[:, side].argmin()) for side in (0, 1)]
     if means[places[0], 1] == means[places[1], 1]:
         places[1] = places[0]  # of groups that are equally low, the one that was
-    estimate = worst_change(groups.strata, scorer.seed, groups.names)
+    seeds = [key_of(scorer.seed, "change", "worst group", name) for name in groups.names]
+    estimate = lowest_change([one.astype(float) for one in groups.strata], seeds)
     same = places[0] == places[1]
     pair = groups.strata[places[0]]
     change = described(
@@ -69,23 +66,3 @@ def _worst_group(scorer: Scorer, groups: _Groups, said: tuple[Measurement, Measu
         direction=direction(estimate, good_low=False),
     )
     return change.model_copy(update={"worst": (groups.names[places[0]], groups.names[places[1]]), "scope": {}})
-
-
-def worst_change(strata: Sequence[Ints], seed: int, names: Sequence[str]) -> Estimate:
-    """Lowest group mean after, minus the lowest before. Per group right answers (n, 2).
-
-    In every replicate the images of each group are resampled together for both runs, and each run's lowest group is
-    looked for anew: which one is the worst is part of what is not certain.
-    """
-    replicates = [
-        bootstrap_means([one.astype(float)], key_of(seed, "change", "worst group", name))
-        for name, one in zip(names, strata, strict=True)
-    ]
-    lowest: Floats = np.min(np.stack(replicates), axis=0)
-    means = np.stack([one.mean(axis=0) for one in strata])
-    value = float(means[:, 1].min() - means[:, 0].min())
-    changes = lowest[:, 1] - lowest[:, 0]
-    if np.ptp(changes) <= _ROUNDING:
-        smallest = min(len(strata[int(means[:, side].argmin())]) for side in (0, 1))
-        return mean_interval([np.full(smallest, value)], (-1.0, 1.0), seed)
-    return percentile(changes, value, f"bootstrap over images, by group ({RESAMPLES})")

@@ -15,7 +15,8 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 RESAMPLES = 2000
-_Z = float(ndtri(0.5 + LEVEL / 2))
+#: Standard errors from the middle of a normal interval to its end.
+Z = float(ndtri(0.5 + LEVEL / 2))
 #: Scores are multiples of 1 / trials: a smaller spread than this is rounding.
 _ROUNDING = 1e-12
 #: Most resampled counts held at once (8 bytes each).
@@ -34,8 +35,8 @@ class Estimate(NamedTuple):
 def wilson(successes: float, n: float) -> tuple[float, float]:
     """Wilson score interval of a proportion; `n` may be an effective, fractional number of trials. n > 0."""
     p = successes / n
-    centre = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2)) / (1 + _Z**2 / n)
+    centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
@@ -120,17 +121,22 @@ def mean_interval(strata: Sequence[Floats], bounds: tuple[float, float], seed: i
     """Mean over classes of the mean over images of real values within `bounds`, such as paired differences.
 
     `strata`: per class one value per image (n,). Bootstrap over images within classes. Where no class shows any
-    spread, resampling has none either, which is not certainty: at most a share u = 1 - 0.025^(1/n) of images may
-    differ unseen (Clopper-Pearson for 0 of n), by as much as the bounds allow.
+    spread, resampling has none either, which is not certainty: an unseen share of images may differ by as much as the
+    bounds allow.
     """
     value = float(np.mean([values.mean() for values in strata]))
     if all(np.ptp(values) <= _ROUNDING for values, _ in _resampled(strata)):
-        unseen = 1 - ((1 - LEVEL) / 2) ** (1 / _images(strata))
+        unseen = unseen_share(_images(strata))
         low, high = (value + unseen * (bound - value) for bound in bounds)
         return Estimate(value, low, high, "no spread: unseen share of images, Clopper-Pearson")
     replicates = bootstrap_means([values[:, None] for values in strata], seed)[:, 0]
     method = f"bootstrap over images{', by class' if len(strata) > 1 else ''} ({RESAMPLES})"
     return percentile(replicates, value, method)
+
+
+def unseen_share(n: float) -> float:
+    """At most such a share of all images differs where none of n did: 1 - 0.025^(1/n), Clopper-Pearson for 0 of n."""
+    return float(1 - ((1 - LEVEL) / 2) ** (1 / n))
 
 
 def jeffreys_pairs(strata: Sequence[Floats], seed: int, resamples: int = RESAMPLES) -> Floats:

@@ -13,7 +13,6 @@ from oracles import audits as one_run
 from oracles import compare as oracle
 
 from spuraudit.compare import compare_runs
-from spuraudit.compare.groups import worst_change
 from spuraudit.compare.paired import stratified_sign_flip
 from spuraudit.record.folder import read_record
 
@@ -174,22 +173,6 @@ def test_groups(pair: Pair, compared: Comparison) -> None:
     assert worst.worst is not None
     for side in (0, 1):
         assert oracle.mean([p[side] for p in groups[worst.worst[side]]]) == pytest.approx(lowest[side])
-
-
-def test_the_worst_group_is_looked_for_in_every_replicate() -> None:
-    rng = np.random.default_rng(5)
-    strata = [
-        np.stack([rng.random(40) < p, rng.random(40) < q], axis=1).astype(int) for p, q in ((0.4, 0.9), (0.8, 0.5))
-    ]
-    estimate = worst_change(strata, 0, ["a", "b"])
-    replicates = []
-    for _ in range(4000):
-        means = [one[rng.integers(0, 40, 39)].mean(axis=0) for one in strata]
-        replicates.append(min(m[1] for m in means) - min(m[0] for m in means))
-    assert estimate.value == pytest.approx(
-        min(one[:, 1].mean() for one in strata) - min(one[:, 0].mean() for one in strata)
-    )
-    assert (estimate.low, estimate.high) == pytest.approx(np.quantile(replicates, [0.025, 0.975]), abs=0.03)
 
 
 def test_before_and_after_are_the_numbers_of_the_records(pair: Pair, compared: Comparison) -> None:
