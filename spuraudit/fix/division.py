@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from spuraudit.data.dataset import Dataset, ImageRow
 
-TRAIN, VALIDATION, HELD_OUT = "train", "validation", "held-out"
+TRAIN, HELD_OUT = "train", "held-out"
 _VALIDATIONS = ("val", "valid", "validation", "dev")
+#: Names of a validation split that is made here: the first that the dataset does not use itself.
+_MADE_VALIDATION = ("validation", *(f"validation-{number}" for number in range(2, 100)))
 #: Shares of images that are set aside where the dataset does not say which.
 _HELD_OUT_SHARE, _VALIDATION_SHARE = 0.3, 0.15
 
@@ -25,7 +27,8 @@ _HELD_OUT_SHARE, _VALIDATION_SHARE = 0.3, 0.15
 class Division:
     """dataset: with the splits that were made here, where it had none. held_out: name of the split that is scanned.
 
-    held_out_how: where that comes from, one sentence. notes: on the other images.
+    held_out_how: where that comes from, one sentence. made: whether the held-out images were set aside here, so that an
+    earlier scan of these data has seen them. notes: on the other images.
     """
 
     dataset: Dataset
@@ -33,6 +36,7 @@ class Division:
     validation: tuple[ImageRow, ...]
     held_out: str
     held_out_how: str
+    made: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -54,7 +58,8 @@ def divide(
     for name in (train, validation, held_out):
         if name is not None:
             choose_split(dataset, name)
-    if held_out is None and len(dataset.splits) < 2:
+    made = held_out is None and len(dataset.splits) < 2
+    if made:
         if validation is not None:
             raise _nothing_left(dataset, "--val-split")
         dataset = _with_made(dataset, dataset.images, HELD_OUT, _HELD_OUT_SHARE, TRAIN)
@@ -70,8 +75,9 @@ def divide(
     _refuse_equal({"training": train, "validation": validation, "held-out": held_out})
     notes: list[str] = []
     if validation is None and choosing:
-        dataset = _with_made(dataset, dataset.in_split(train), VALIDATION, _VALIDATION_SHARE)
-        validation = VALIDATION
+        # A split of this name may be the one that is held out: the made one must not join it.
+        validation = next(name for name in _MADE_VALIDATION if name not in dataset.splits)
+        dataset = _with_made(dataset, dataset.in_split(train), validation, _VALIDATION_SHARE)
         notes.append(
             f"The data have no validation split: {_percent(_VALIDATION_SHARE)} of each class of {train} were taken, by "
             "image id."
@@ -80,7 +86,7 @@ def divide(
     if not rows or not dataset.in_split(held_out):
         raise DataError(f"{dataset.origin or dataset.name}: no images in {held_out if rows else train}.")
     chosen = dataset.in_split(validation) if validation is not None else ()
-    return Division(dataset, rows, chosen, held_out, how, tuple(notes))
+    return Division(dataset, rows, chosen, held_out, how, made, tuple(notes))
 
 
 def _refuse_equal(splits: Mapping[str, str | None]) -> None:

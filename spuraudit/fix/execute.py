@@ -122,9 +122,9 @@ def _cautions(fix: Fix) -> list[str]:
         "Intervals are over the held-out images. Trainings with other seeds can differ by more: repeat with --seed "
         "before relying on a gain."
     ]
-    job = fix.job
-    if job.record is not None and job.record.data.split == fix.division.held_out:
-        said.append("The region was found by a scan of the held-out images themselves, which so chose something.")
+    record, division = fix.job.record, fix.division
+    if record is not None and (division.made or record.data.split in (None, division.held_out)):
+        said.append("The region was found by a scan of the held-out images too, which so chose something.")
     return said
 
 

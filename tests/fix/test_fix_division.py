@@ -68,6 +68,26 @@ def test_splits_of_the_dataset(
     ids(division)
 
 
+@pytest.mark.parametrize(
+    ("splits", "given"),
+    [
+        (("train", "validation"), {}),
+        (("train", "validation", "validation-2"), {"held_out": "validation"}),
+        (("validation", "test"), {"train": "validation"}),
+    ],
+)
+def test_a_made_validation_split_joins_no_split_of_its_name(
+    many: Dataset, splits: tuple[str, ...], given: dict[str, str]
+) -> None:
+    dataset = in_splits(many, splits)
+    division = divide(dataset, **given, choosing=True)
+    train, validation, held_out = ids(division)
+    assert validation
+    assert {row.split for row in division.validation}.isdisjoint(splits)
+    assert held_out == {row.id for row in dataset.in_split(division.held_out)}
+    assert train | validation == {row.id for row in dataset.in_split(division.train[0].split)}
+
+
 @pytest.mark.parametrize("only", [None, "train", "test", "odd"])
 def test_without_splits_a_share_of_each_class_is_held_out(many: Dataset, only: str | None) -> None:
     division = divide(in_splits(many, [only]))
