@@ -20,7 +20,15 @@ from spuraudit.perturb.dilation import radius_for
 from spuraudit.perturb.draws import key_of
 from spuraudit.perturb.noise import add_noise, energy
 from spuraudit.record.scan import AuditRecord, Measurement
-from spuraudit.stats.intervals import RESAMPLES, Floats, bootstrap_means, jeffreys_pairs, percentile
+from spuraudit.stats.intervals import (
+    BETA_DRAWS,
+    RESAMPLES,
+    Floats,
+    bootstrap_means,
+    jeffreys_pairs,
+    percentile,
+    without_spread,
+)
 from spuraudit.stats.rcs import rcs, rcs_values
 
 if TYPE_CHECKING:
@@ -199,9 +207,8 @@ def rcs_measurement(metric: str, definition: str, scope: Scope, strata: Sequence
     if result.value is None:
         return Measurement(metric=metric, definition=definition, scope=scope, value=None, reason=result.reason, n=n)
     key = key_of(seed, metric, *(f"{k}={v}" for k, v in sorted(scope.items())))
-    at_edge = core in (0.0, 1.0) or spurious in (0.0, 1.0)
-    if at_edge:
-        draws, method = jeffreys_pairs(strata, key), "beta(x + 1/2, n - x + 1/2) draws (an accuracy is at 0 or 1)"
+    if without_spread(strata):
+        draws, method = jeffreys_pairs(strata, key), BETA_DRAWS
     else:
         by_class = ", by class" if len(strata) > 1 else ""
         draws, method = bootstrap_means(strata, key), f"bootstrap over images{by_class} ({RESAMPLES})"

@@ -52,4 +52,4 @@ def demo(
     )
     run = output / f"run-{scan.plan.sha256[:8]}"
     record = execute(scan, run, argv=sys.argv[1:], progress=progress)
-    conclude(record, run, Asked([]), [], quiet=quiet)
+    conclude(record, run, Asked([]), [])

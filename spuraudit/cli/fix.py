@@ -25,8 +25,6 @@ from spuraudit.cli.scan_options import (
 from spuraudit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from spuraudit.fix.methods.base import Method
     from spuraudit.fix.prepare import Fix
 
@@ -209,13 +207,13 @@ def fix(
         typer.echo(explained(explain))
         raise typer.Exit
     from spuraudit.cli.fix_outcome import conclude, conclude_several
+    from spuraudit.cli.fix_output import carried_out, check_places, refuse_another
     from spuraudit.cli.gating import before_a_scan
     from spuraudit.cli.pages import pages_of
     from spuraudit.cli.progress import progress_for
     from spuraudit.fix.catalogue import make_method
     from spuraudit.fix.execute import carry_out
     from spuraudit.fix.prepare import Wanted, prepare_fix
-    from spuraudit.fix.saving import check_output
     from spuraudit.fix.several import try_methods
     from spuraudit.runs.allocator import keep_large_blocks
     from spuraudit.runs.prepare import Machine
@@ -246,10 +244,8 @@ def fix(
     images = batch_images(batch_size)
     if images is None:
         raise UsageError("--batch-size auto is for scans.", "Give a number, such as 64.")
-    if output is not None:
-        check_output(output)
     model_spec = given_or(model, file.model if file else None, "MODEL", "model.pt")
-    _refuse_overwriting(model_spec, key_values(model_kwargs or []), output)
+    check_places(output, run, model_spec, key_values(model_kwargs or []))
     progress = progress_for(quiet)
     keep_large_blocks()
     dataset = open_data(data, data_dir, file)
@@ -282,30 +278,17 @@ def fix(
         return prepare_fix(loaded, dataset, one, wanted, machine, progress)
 
     if len(names) > 1:
+        if output is not None:
+            refuse_another(output, carried_out(prepare, names, chosen_options))
         folder = run or _default_folder(prepare(make_method("erm")), "methods")
         tried = try_methods(prepare, names, chosen_options, folder, progress, budget=budget, argv=sys.argv[1:])
-        raise typer.Exit(conclude_several(tried, folder, output, gates, pages, quiet=quiet))
+        raise typer.Exit(conclude_several(tried, folder, output, gates, pages))
     prepared = prepare(make_method(names[0], chosen_options[names[0]]))
+    if output is not None:
+        refuse_another(output, [prepared])
     folder = run or _default_folder(prepared, prepared.method.name)
     record = carry_out(prepared, folder, argv=sys.argv[1:])
-    raise typer.Exit(conclude(record, folder, output, gates, pages, quiet=quiet))
-
-
-def _refuse_overwriting(model: str, kwargs: Mapping[str, object], output: Path | None) -> None:
-    """Nothing that the model is made of may be written to: its file or folder, files among its arguments."""
-    named = [value for value in kwargs.values() if isinstance(value, str)]
-    if output is not None and any(output.exists() and Path(one).exists() and output.samefile(one) for one in named):
-        raise UsageError(f"-o {output} is a file of the model.", "The original is never touched: name another file.")
-    source = Path(model)
-    if output is None or not source.exists():
-        return
-    if source.is_dir():
-        own = output.resolve().is_relative_to(source.resolve())
-    else:
-        own = output.exists() and output.samefile(source)
-    if own:
-        what = "lies in the model's folder" if source.is_dir() else "is the model itself"
-        raise UsageError(f"-o {output} {what}.", "The original is never touched: name another file.")
+    raise typer.Exit(conclude(record, folder, output, gates, pages))
 
 
 def _default_folder(fix: Fix, what: str) -> Path:

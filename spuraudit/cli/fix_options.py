@@ -38,6 +38,8 @@ def yaml_values(pairs: list[str], flag: str, example: str) -> dict[str, Any]:
             place = place.setdefault(name, {})
             if not isinstance(place, dict):
                 raise UsageError(f"{flag} {pair!r}: {name} has a value already.", "Give one of the two.")
+        if last in place:
+            raise UsageError(f"{flag} {pair!r}: {key} has a value already.", "Give one of the two.")
         place[last] = value
     return values
 
@@ -68,12 +70,15 @@ def method_options(names: list[str], pairs: list[str]) -> dict[str, dict[str, An
     options: dict[str, dict[str, Any]] = {name: {} for name in names}
     for key, value in values.items():
         if key in options and isinstance(value, dict):
-            options[key].update(value)
+            name, given = key, value
         elif len(names) == 1:
-            options[names[0]][key] = value
+            name, given = names[0], {key: value}
         else:
             hint = f"Write METHOD.KEY=VALUE with one of {', '.join(names)}."
             raise UsageError(f"-O {key}: of which method?", did_you_mean(key, names) or hint)
+        for twice in options[name].keys() & given:
+            raise UsageError(f"{twice} is given twice: as -O {twice} and -O {name}.{twice}.", "Leave one out.")
+        options[name] |= given
     for name, given in options.items():
         make_method(name, given)
     return options
@@ -113,7 +118,8 @@ def training_settings(pairs: list[str], **flags: Any) -> TrainingSettings:
         if value is None:
             continue
         if name in values:
-            raise UsageError(f"{name} is given twice: as --{name.replace('_', '-')} and --set.", "Leave one out.")
+            flag = "--train-batch" if name == "batch_size" else f"--{name}"
+            raise UsageError(f"{name} is given twice: as {flag} and --set.", "Leave one out.")
         values[name] = value
     if "epochs" in values and "steps" in values:
         raise UsageError("Both epochs and steps are given.", "Leave one out.")

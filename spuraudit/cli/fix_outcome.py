@@ -27,7 +27,7 @@ _SHOWN = (
 )
 
 
-def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked, pages: Pages, *, quiet: bool) -> int:
+def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked, pages: Pages) -> int:
     """Write the checkpoint and the page, judge the fixed model, print; returns the exit code."""
     from spuraudit.cli.gate import EXIT_CODES, print_verdict
     from spuraudit.cli.gating import judge_run
@@ -49,7 +49,7 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked,
         code = EXIT_CODES[verdict.outcome]
     with printing():
         print_numbers(record)
-        if verdict is not None and not quiet:
+        if verdict is not None:
             print_verdict(verdict)
     print(f"{statement(record)} Model: {output or fixed} Report: {report}", file=sys.stderr)
     return code
@@ -68,9 +68,7 @@ def write_pages(folder: Path, pages: Pages) -> Path:
     return write(folder, folder / "report.html", title=pages.title, edition=pages.edition)
 
 
-def conclude_several(
-    trials: FixTrials, folder: Path, output: Path | None, gates: Asked, pages: Pages, *, quiet: bool
-) -> int:
+def conclude_several(trials: FixTrials, folder: Path, output: Path | None, gates: Asked, pages: Pages) -> int:
     """The page of each fix, the recommended checkpoint, and a table of all methods; returns the exit code.
 
     The gates judge the recommended model. Without one nothing is written to `output`, and the code is 2.
@@ -81,10 +79,11 @@ def conclude_several(
     from spuraudit.record.fix import read_fix
     from spuraudit.record.folder import point_last, read_record, write_bytes, write_verdict
 
+    written: list[Path] = []
     for trial in trials.trials:
         (folder / trial.method / "verdict.json").unlink(missing_ok=True)
         if trial.status == "done":
-            write_pages(folder / trial.method, pages)
+            written.append(write_pages(folder / trial.method, pages))
     if folder.parent.name == "runs":
         point_last(folder)
     code, verdict = EXIT_PASS, None
@@ -102,11 +101,20 @@ def conclude_several(
         code = EXIT_NOT_EVALUATED
     with printing():
         print_trials(trials)
-        if verdict is not None and not quiet:
+        if verdict is not None:
             print_verdict(verdict)
-    where = f" Model: {output}" if output is not None and trials.recommended else ""
-    print(f"{trials.reason}{where} Reports: {folder}/*/report.html", file=sys.stderr)
+    said = _of_the_recommended(trials.recommended, output, gates)
+    print(f"{trials.reason}{said} Reports: {', '.join(map(str, written))}", file=sys.stderr)
     return code
+
+
+def _of_the_recommended(method: str | None, output: Path | None, gates: Asked) -> str:
+    """Where it is; where there is none, what did not happen to it, which is why the exit code is 2."""
+    if method is not None:
+        return f" Model: {output}" if output is not None else ""
+    undone = [f"-o {output} was not written"] if output is not None else []
+    undone += ["no gate was judged"] if gates.rules else []
+    return f" No method is recommended, so {' and '.join(undone)} (exit code 2)." if undone else ""
 
 
 def print_trials(trials: FixTrials) -> None:

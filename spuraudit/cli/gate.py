@@ -114,7 +114,7 @@ def gate(
         verdict = judge_run(run, record, asked, strict=strict_baseline)
         write_verdict(folder / "verdict.json", verdict, folder)
         gate_outputs.write_outputs(verdict, record, outputs)
-    older_page.compare(folder, verdict.outcome, headline(verdict))
+    older_page.compare(folder, verdict.outcome, headline(verdict), quiet=quiet)
     with printing():
         if not quiet:
             print_verdict(verdict)

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spuraudit.errors import ConfigError, RunError, UsageError
+from spuraudit.errors import ConfigError, RunError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,9 +124,10 @@ def before_a_scan(texts: Sequence[str], config: Path | None) -> Asked:
     """The gates of a run that is still to be made, of whatever model it is asked for.
 
     Raises ConfigError, UsageError or RunError now for what would prevent a verdict after a long run: rules that cannot
-    be understood, a list of gates that holds none, a baseline that is not there.
+    be understood, a metric that no scan measures, a list of gates that holds none, a baseline that is not there.
     """
     asked = _collected(texts, config)
+    _refuse_unknown_metrics(asked)
     if asked.said is not None and asked.said.gates_line is not None and not asked.rules:
         raise ConfigError(
             f"{asked.said.file}, line {asked.said.gates_line}: gates: there is none, so nothing would be judged.",
@@ -138,6 +139,24 @@ def before_a_scan(texts: Sequence[str], config: Path | None) -> Asked:
     if asked.run is not None and asked.has_drops:
         _baseline_folder(asked.run)
     return asked
+
+
+def _refuse_unknown_metrics(asked: Asked) -> None:
+    """Raises ConfigError. A stored record is not judged so: that of a later version may hold other numbers."""
+    from spuraudit.gates import format_rule
+    from spuraudit.record.metrics import EXAMPLES, METRICS
+
+    said = asked.said
+    for rule in asked.rules:
+        if rule.metric in METRICS:
+            continue
+        where = f"--rule '{format_rule(rule)}'"
+        if said is not None and rule.line is not None:
+            where = f"{said.file}, line {rule.line}"
+        raise ConfigError(
+            f"{where}: no scan measures {rule.metric!r}.",
+            did_you_mean(rule.metric, METRICS) or f"Metrics are, for example, {', '.join(EXAMPLES)}.",
+        )
 
 
 def judge_run(run: Path, record: ScanRecord, asked: Asked, *, strict: bool = False) -> Verdict:

@@ -17,23 +17,21 @@ if TYPE_CHECKING:
 
     from spuraudit.record.verdict import Outcome
 
-_TONES: dict[Outcome | None, tuple[str, ...]] = {
-    "pass": ("pass",),
-    "fail": ("fail",),
-    "not evaluated": ("unknown",),
-    None: ("unknown", "open"),
-}
-"""What the page of a run shows for each outcome; `open`: no gates were judged."""
+_TONES: dict[Outcome | None, str] = {"pass": "pass", "fail": "fail", "not evaluated": "unknown", None: "unknown"}
+"""What the page of a run shows for each outcome."""
+_NONE = "open"
+"""What it shows where no gates were judged: no verdict, so none that is older."""
 _SHOWN = re.compile(r'<section id="verdict" class="verdict (pass|fail|unknown|open)"')
 _MAIN = '<main id="main" tabindex="-1">\n'
 _BAND = re.compile(r'<section id="older-verdict".*?</section>\n', re.DOTALL)
 _TITLE, _OLDER_TITLE = " · spuraudit</title>", " · older verdict · spuraudit</title>"
 
 
-def compare(folder: Path, outcome: Outcome | None, said: str) -> None:
+def compare(folder: Path, outcome: Outcome | None, said: str, *, quiet: bool = False) -> None:
     """Mark the page of a run where its verdict is not `outcome`, or take the mark away; say on stderr what is older.
 
-    outcome: None where there is no verdict. said: the verdict in words. Never raises for what a page is or lacks.
+    outcome: None where there is no verdict. said: the verdict in words. quiet: nothing of a page that has no verdict.
+    Never raises for what a page is or lacks.
     """
     from spuraudit.record.folder import write_bytes
 
@@ -43,7 +41,7 @@ def compare(folder: Path, outcome: Outcome | None, said: str) -> None:
         shown = _SHOWN.search(text)
         if shown is None:
             return
-        older = shown[1] not in _TONES[outcome]
+        older = shown[1] not in (_TONES[outcome], _NONE)
         told = _marked(text, said, folder.name) if older else _plain(text)
         if told != text:
             write_bytes(page, told.encode())
@@ -52,6 +50,8 @@ def compare(folder: Path, outcome: Outcome | None, said: str) -> None:
         return
     if older:
         print(f"{page} shows an older verdict, and says so now. Renew it: spuraudit report {folder}", file=sys.stderr)
+    elif shown[1] == _NONE and outcome is not None and not quiet:
+        print(f"{page} shows no verdict. To add it: spuraudit report {folder}", file=sys.stderr)
 
 
 def _plain(text: str) -> str:

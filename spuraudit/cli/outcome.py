@@ -82,7 +82,6 @@ def conclude(
     gates: Asked,
     files: Sequence[Path],
     *,
-    quiet: bool,
     against: Path | None = None,
     pages: Pages | None = None,
 ) -> int:
@@ -111,7 +110,7 @@ def conclude(
         point_last(run)
     with printing():
         print_summary(record)
-        if verdict is not None and not quiet:
+        if verdict is not None:
             print_verdict(verdict)
     said = headline(verdict) if verdict else _suspects_line(record)
     print(f"{said} Report: {report}", file=sys.stderr)

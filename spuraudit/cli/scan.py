@@ -162,7 +162,7 @@ def scan(
     refuse_idle(given, prepared.audits)
     run = folder or _default_folder(prepared)
     record = execute(prepared, run, argv=sys.argv[1:], progress=progress)
-    raise typer.Exit(conclude(record, run, gates, files, quiet=quiet, against=others, pages=pages))
+    raise typer.Exit(conclude(record, run, gates, files, against=others, pages=pages))
 
 
 def _default_folder(scan: Scan) -> Path:

@@ -13,7 +13,7 @@ from spuraudit.compare.paired import bootstrap_key, paired_change
 from spuraudit.compare.scores import METRICS
 from spuraudit.errors import RunError
 from spuraudit.record.directions import GOOD_LOW, NEITHER
-from spuraudit.stats.intervals import RESAMPLES, bootstrap_means, jeffreys_pairs, percentile
+from spuraudit.stats.intervals import BETA_DRAWS, RESAMPLES, bootstrap_means, jeffreys_pairs, percentile, without_spread
 from spuraudit.stats.multiple import benjamini_hochberg
 from spuraudit.stats.rcs import rcs_values
 
@@ -81,10 +81,9 @@ def _rcs(scorer: Scorer, one: Measurement, other: Measurement) -> Change | None:
         np.concatenate(pair, axis=1) / core.parts
         for pair in zip(core.strata(scorer.joined.labels), spurious.strata(scorer.joined.labels), strict=True)
     ]
-    means = np.mean([one.mean(axis=0) for one in strata], axis=0)
     key = bootstrap_key(scorer.seed, "rcs", one.scope)
-    if bool(((means < _ROUNDING) | (means > 1 - _ROUNDING)).any()):
-        draws, method = jeffreys_pairs(strata, key), "beta(x + 1/2, n - x + 1/2) draws (an accuracy is at 0 or 1)"
+    if without_spread(strata):
+        draws, method = jeffreys_pairs(strata, key), BETA_DRAWS
     else:
         by_class = ", by class" if len(strata) > 1 else ""
         draws, method = bootstrap_means(strata, key), f"bootstrap over images{by_class} ({RESAMPLES})"

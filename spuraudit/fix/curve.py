@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: Fewer images than these say nothing about a collapse.
 _ENOUGH = 50
+#: No training is a ruin before this share of its steps: methods that change the images need some to take hold.
+_EARLY = 0.25
 
 
 @dataclass
@@ -67,7 +69,11 @@ class Epoch:
 
     @property
     def collapse(self) -> str | None:
-        """Why the model of this epoch is a ruin; None where it is not, or where too little was seen to tell."""
+        """Why this epoch looks like a ruin; None where it does not, or where too little was seen to tell.
+
+        By the training images as they were shown: where a method takes the shortcut out of them, a model that reads
+        nothing else is at chance at first, too.
+        """
         present = sum(seen > 0 for seen in self.seen)
         images = sum(self.seen)
         if present < 2 or images < _ENOUGH:
@@ -120,10 +126,17 @@ class Curve:
             self.best = len(self.epochs) - 1
         return better
 
-    @property
-    def was_alive(self) -> bool:
-        """Whether an earlier epoch was above chance: a new head may begin at it."""
-        return any(epoch.collapse is None for epoch in self.epochs[:-1])
+    def ruin(self, planned: int, *, delivered: bool) -> str | None:
+        """Why the training has ended in a ruin by now; None where it has not. The last epoch is still open.
+
+        Two epochs in a row that look like one, after a quarter of the `planned` steps; of a model that knew the
+        classes (`delivered`), or that was above chance in an earlier epoch: a new head may begin at chance.
+        """
+        last = [epoch.collapse for epoch in self.epochs[-2:]]
+        if len(last) < 2 or None in last or self.steps < _EARLY * planned:
+            return None
+        alive = delivered or any(epoch.collapse is None for epoch in self.epochs[:-2])
+        return last[-1] if alive else None
 
     @property
     def epochs_since_best(self) -> int:

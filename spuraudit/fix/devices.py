@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from lightning_fabric import Fabric
+from torch.multiprocessing.spawn import ProcessException
 
-from spuraudit.errors import UsageError
+from spuraudit.errors import SpurauditError, UsageError
 from spuraudit.fix.curve import Curve
 from spuraudit.fix.loop import Training, fine_tune
 from spuraudit.models.precision import resolve_precision
 from spuraudit.runs.progress import Silent
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
     from spuraudit.fix.state import TrainingFolder
     from spuraudit.runs.progress import Progress
 
@@ -42,8 +45,8 @@ def train_on(devices: int, training: Training, folder: TrainingFolder, progress:
     """Carry out a training (see `loop.fine_tune`) on so many devices of the model's kind.
 
     Several: each holds the network and takes its part of every batch, and their gradients are averaged. What the
-    network learnt comes back through the folder. Errors as of `fine_tune`, and UsageError for a precision that the
-    device does not compute in.
+    network learnt comes back through the folder. Errors as of `fine_tune`, whichever process met them, and UsageError
+    for a precision that the device does not compute in.
     """
     if not training.steps:
         return Curve(len(training.class_map.outputs))
@@ -57,16 +60,29 @@ def train_on(devices: int, training: Training, folder: TrainingFolder, progress:
     progress.say(f"Training {training.name} on {devices} devices: {training.steps} steps, in processes of their own.")
     # A process gets the network from shared memory of the CPU, and finds its own device.
     at_home = replace(training.model, network=training.model.network.cpu(), device=torch.device("cpu"))
-    work = partial(_one_of_several, training=replace(training, model=at_home), folder=folder)
-    fabric.launch(work)
-    training.model.network.to(device)
+    refusals: SimpleQueue[SpurauditError] = torch.multiprocessing.get_context("spawn").SimpleQueue()
+    work = partial(_one_of_several, training=replace(training, model=at_home), folder=folder, refusals=refusals)
+    try:
+        fabric.launch(work)
+    except ProcessException as error:
+        if refusals.empty():
+            raise  # a crash, with the traceback of its process
+        raise refusals.get() from error
+    finally:
+        training.model.network.to(device)
     return folder.finished(training.model.network)
 
 
-def _one_of_several(fabric: Fabric, training: Training, folder: TrainingFolder) -> None:
+def _one_of_several(
+    fabric: Fabric, training: Training, folder: TrainingFolder, refusals: SimpleQueue[SpurauditError]
+) -> None:
     # A copy: on a CPU all processes would update the one network that lies in shared memory.
     network = copy.deepcopy(training.model.network).to(fabric.device)
     model = replace(training.model, network=network, device=fabric.device)
     own = replace(folder, writes=fabric.is_global_zero)
-    fine_tune(replace(training, model=model), own, fabric, Silent())
+    try:
+        fine_tune(replace(training, model=model), own, fabric, Silent())
+    except SpurauditError as error:
+        refusals.put(error)
+        raise  # so that the processes that wait for this one are ended
     own.keep_final(model.network)

@@ -24,7 +24,17 @@ from spuraudit.fix.methods.erm import Erm
 from spuraudit.fix.prepare import scanned_data
 from spuraudit.fix.recording import method_record, trained_arm
 from spuraudit.fix.saving import as_saved, save_checkpoint
-from spuraudit.record.fix import Arms, Comparisons, FixData, FixRecord, SplitRecord, StartArm, deciding_verdict
+from spuraudit.record.fix import (
+    RECORD,
+    Arms,
+    Comparisons,
+    FixData,
+    FixRecord,
+    SplitRecord,
+    StartArm,
+    deciding_verdict,
+    read_fix,
+)
 from spuraudit.record.folder import claim, read_record, sha256_of, to_json, write_bytes
 from spuraudit.record.scan import ToolRecord
 from spuraudit.runs.cohort import limited
@@ -61,6 +71,9 @@ def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path 
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     claim(folder / "plan.json", to_json(fix.plan), *_foreign(folder))
+    done = _finished(folder)
+    if done is not None:
+        return done  # when it was done, and how long that took, stays as it was
     progress = fix.job.progress
     if beside is not None:
         _take_over(beside, folder)
@@ -92,16 +105,32 @@ def carry_out(fix: Fix, folder: Path, *, argv: Sequence[str] = (), beside: Path 
         data=_data(fix),
         seed=fix.job.seed,
         steps=fix.job.steps,
+        beyond=prepared.beyond,
         arms=Arms(
             before=_start_arm(folder) if fix.job.start == "model" else None, control=control_arm, fixed=fixed_arm
         ),
         comparisons=comparisons,
         verdict=judged(comparisons.credit, read_record(folder / FIXED)),
         environment=environment(str(fix.job.model.device)),
-        notes=[*fix.division.notes, *notes, *_cautions(fix)],
+        notes=[*fix.division.notes, *notes, *cautions(fix)],
     )
-    write_bytes(folder / "fix.json", to_json(record))
+    write_bytes(folder / RECORD, to_json(record))
     return record
+
+
+def _finished(folder: Path) -> FixRecord | None:
+    """The record of an earlier call that carried out this plan to its end, and whose files are still there."""
+    if not (folder / RECORD).is_file():
+        return None
+    record = read_fix(folder)
+    arms = record.arms
+    runs = [arm.run for arm in (arms.before, arms.control, arms.fixed) if arm is not None]
+    scanned = all((folder / run / "scan.json").is_file() for run in runs)
+    trained = all(
+        (folder / arm.checkpoint).is_file() and sha256_of(folder / arm.checkpoint) == arm.checkpoint_sha256
+        for arm in (arms.control, arms.fixed)
+    )
+    return record if scanned and trained else None
 
 
 def judged(credit: Comparison, fixed: ScanRecord) -> FixVerdict:
@@ -116,7 +145,7 @@ def judged(credit: Comparison, fixed: ScanRecord) -> FixVerdict:
     return verdict.model_copy(update={"outcome": "unknown", "reason": reason})
 
 
-def _cautions(fix: Fix) -> list[str]:
+def cautions(fix: Fix) -> list[str]:
     """How the numbers may be read, and how not."""
     said = [
         "Intervals are over the held-out images. Trainings with other seeds can differ by more: repeat with --seed "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from spuraudit.errors import UsageError
 from spuraudit.fix import regions
 from spuraudit.fix.devices import train_on
 from spuraudit.fix.feed import KEPT_BYTES, Feed
@@ -47,6 +48,7 @@ class Prepared:
 
     rows: of `dataset`, with repeats; None: the job's own training images. region: what `Batch.region` will hold.
     steps: None, as many as the control; 0: the model is the result as it is. trained: by name, which parameters.
+    beyond: what it learns from that its control does not, as 'the labels and groups of 320 validation images'.
     """
 
     model: Model
@@ -56,6 +58,7 @@ class Prepared:
     region: Region | None = None
     steps: int | None = None
     trained: Callable[[str], bool] | None = None
+    beyond: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -109,10 +112,19 @@ class Job:
         return None if self.from_run is None else read_record(self.from_run)
 
     def region(self, word: str) -> Region:
-        """A word of `regions.named`; 'auto' is what the scan found, where one is given. Errors as there."""
-        if word == "auto" and self.record is not None:
-            return regions.found_by(self.record, self.dataset)
-        return regions.named(word, self.dataset)
+        """A word of `regions.named`; 'auto' is what the scan found, where one is given. Errors as there.
+
+        Raises UsageError for other words beside a scan, which would not be read.
+        """
+        masked = regions.named(word, self.dataset)
+        if self.record is None:
+            return masked
+        if word != "auto":
+            raise UsageError(
+                f"region={word} is taken from masks, so that --from-run {self.from_run} would not be read.",
+                f"Leave out --from-run; or leave out region={word} for what the scan found.",
+            )
+        return regions.found_by(self.record, self.dataset)
 
     def training(self, name: str, prepared: Prepared, seed: int | None = None) -> Training:
         """The loop's form of what a method prepared."""

@@ -27,7 +27,7 @@ from spuraudit.perturb.draws import key_of
 from spuraudit.runs.progress import stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lightning_fabric import Fabric
     from lightning_fabric.wrappers import _FabricOptimizer
@@ -163,7 +163,10 @@ class _Run:
         self._say(objective.check(step, terms))
 
     def _seen(self, outcomes: Sequence[tuple[Batch, Outcome]]) -> tuple[dict[str, float], tuple[Tensor, Tensor]]:
-        """Mean terms over the step's images, and (predicted, labels) of each, on all devices the same."""
+        """Mean terms over the step's images, and (predicted, labels) of each, on all devices the same.
+
+        A term that a part leaves out counts as 0 for its images, as its gradient does; one of no part stays absent.
+        """
         own = [
             (
                 len(part),
@@ -177,13 +180,12 @@ class _Run:
             of_all: list[list[tuple[int, dict[str, float], Tensor, Tensor]]] = [[]] * self.fabric.world_size
             torch.distributed.all_gather_object(of_all, own)
             own = [one for of_one in of_all for one in of_one]
-        terms: dict[str, float] = {}
-        images: dict[str, int] = {}
+        sums: dict[str, float] = {}
         for count, values, _, _ in own:
             for name, value in values.items():
-                terms[name] = terms.get(name, 0.0) + value * count
-                images[name] = images.get(name, 0) + count
-        means = {name: value / images[name] for name, value in terms.items()}
+                sums[name] = sums.get(name, 0.0) + value * count
+        images = sum(count for count, *_ in own)
+        means = {name: value / images for name, value in sums.items()}
         return means, (torch.cat([one[2] for one in own]), torch.cat([one[3] for one in own]))
 
     def _pass(self, part: Batch, whole: int) -> tuple[Batch, Outcome]:
@@ -209,16 +211,17 @@ class _Run:
         epoch = state.curve.open
         bad = [name for name, value in self.learner.network.state_dict().items() if not _finite(value)]
         if bad:
-            raise self._error(f"the weights are not finite ({bad[0]})", state.step)
-        ruin = epoch.collapse if training.delivered or state.curve.was_alive else None
+            raise self._error(f"the weights are not finite ({bad[0]})", state.step, epoch.terms)
+        ruin = state.curve.ruin(training.steps, delivered=training.delivered)
         if ruin is not None:
-            raise self._error(f"the model collapsed: {ruin}", state.step)
+            raise self._error(f"the model collapsed: {ruin}", state.step, epoch.terms)
         if training.validate is not None:
             self.learner.network.eval()
             better = state.curve.close(state.step, training.validate(training.model))
         else:
             better = state.curve.close(state.step, None)
-        self.folder.keep_good(self.learner.network)
+        if epoch.collapse is None:
+            self.folder.keep_good(self.learner.network)
         if better:
             self.folder.keep_best(self.learner.network)
         patience = self.settings.patience
@@ -231,14 +234,18 @@ class _Run:
     def _refuse_non_finite(self, terms: dict[str, float]) -> None:
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
-            raise self._error(f"{' and '.join(bad)} is not finite", self.state.step + 1)
+            # A term of the steps before may have ruined this one, which lacks it.
+            seen = {**self.state.curve.open.terms, **terms}
+            raise self._error(f"{' and '.join(bad)} is not finite", self.state.step + 1, seen)
 
-    def _error(self, what: str, step: int) -> FixError:
+    def _error(self, what: str, step: int, terms: Mapping[str, float]) -> FixError:
         good = self.folder.last_good
         kept = f" The weights of the last good epoch are in {good}." if good else ""
+        own = " and ".join(name for name in terms if name != "loss")
+        weight = f", or the weight of the method's own term ({own})" if own else ""
         return FixError(
             f"{self.training.name} stopped at step {step} of {self.training.steps}: {what}.{kept}",
-            "Lower the learning rate (lr), or the weight of the method's own term.",
+            f"Lower the learning rate (lr){weight}.",
         )
 
     def _say(self, text: str | None) -> None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """Of a pass over B images, without graphs: the loss's terms, weighted, means; logits (B, outputs)."""
+    """Of a pass over B images, without graphs: the loss's terms, weighted, means over the B; logits (B, outputs).
+
+    The plain term is named 'loss'; others are the method's own.
+    """
 
     terms: dict[str, Tensor]
     logits: Tensor
@@ -45,7 +48,9 @@ class Objective:
     def accumulate(self, learner: Learner, batch: Batch, backward: Backward) -> Outcome:
         """Passes over some images of a shown batch. backward(loss) adds the gradients of a mean over them.
 
-        It may be called more than once. Each term must be a mean over the images given.
+        It may be called more than once. Each term must be a mean over the images given, so that its mean over a step's
+        images is that of the whole step, however it is divided. A term that is 0 for lack of images that it is about
+        may be left out: it counts as 0 for these images where other parts of the step have it.
         """
         logits = learner.logits(batch.pixels)
         loss = learner.losses(logits, batch.labels).mean()

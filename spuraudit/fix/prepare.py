@@ -162,13 +162,19 @@ def prepare_fix(
         allow_download=wanted.allow_download,
         kept=kept,
     )
+    method.check_options(job)
     check_needs(method, job)
     return Fix(method, job, division, wanted)
 
 
 def check_training(training: TrainingSettings, model: Model) -> None:
     """Raises UsageError for optimiser, schedule or precision that would be refused later, after a scan."""
-    resolve_precision(training.precision, model.device)
+    try:
+        resolve_precision(training.precision, model.device)
+    except UsageError as error:
+        # A scan has a flag for it; here it is a setting of the loop.
+        hint = None if error.hint is None else error.hint.replace("--precision ", "--set precision=")
+        raise UsageError(error.message, hint) from error
     make_schedule(training, make_optimizer(training, [nn.Parameter(torch.zeros(1))]), 2)
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from spuraudit.audits.base import BACKGROUND
+from spuraudit.audits.sample import Sample
 from spuraudit.errors import FixError, UsageError, did_you_mean
 from spuraudit.perturb.exchange import grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch import Tensor
 
-    from spuraudit.audits.sample import Sample
-    from spuraudit.data.dataset import Dataset
+    from spuraudit.data.dataset import Dataset, ImageRow
     from spuraudit.record.scan import Finding, ScanRecord
 
     #: A sample as decoded -> its region; None where nothing is known of the image.
@@ -78,6 +78,26 @@ def named(word: str, dataset: Dataset) -> Region:
     return OfFeature(word)
 
 
+class Kinds(NamedTuple):
+    """How many images have a region in a place (a feature or a cell), and how many one all around the object."""
+
+    placed: int
+    around: int
+
+
+def kinds_of(region: Region, rows: Iterable[ImageRow]) -> Kinds:
+    """By class and by which masks there are, without reading these. Images without a region are in neither count."""
+    alike: dict[object, list[ImageRow]] = defaultdict(list)
+    for row in rows:
+        alike[row.label, *((mask.feature, mask.role) for mask in row.masks)].append(row)
+    counts: Counter[bool] = Counter()
+    for row, *more in alike.values():
+        found = region(Sample(row, torch.zeros(3, 1, 1), {mask.feature: torch.zeros(1, 1) for mask in row.masks}))
+        if found is not None:
+            counts[found.around] += 1 + len(more)
+    return Kinds(counts[False], counts[True])
+
+
 def found_by(record: ScanRecord, dataset: Dataset) -> OfFindings:
     """What a scan suspects, by class: cells of its patch swap, and masks of features it found.
 
@@ -92,7 +112,7 @@ def found_by(record: ScanRecord, dataset: Dataset) -> OfFindings:
     if not of_class:
         raise FixError(
             f"The scan of {record.model.name} suspects no feature or region of a class of {dataset.name}.",
-            "Scan with --audits patch_swap to search for regions, or give the region by masks (region=background).",
+            "Scan with --audits patch_swap to search for regions, or leave out --from-run: masks then give the region.",
         )
 
     return OfFindings(dict(of_class), _cells_of(record))

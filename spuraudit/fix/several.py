@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from spuraudit import __version__
-from spuraudit.errors import FixError, ModelError, SpurauditError, UsageError
+from spuraudit.errors import DataError, FixError, ModelError, NotEvaluatedError, SpurauditError, UsageError
 from spuraudit.fix.catalogue import METHODS, make_method
 from spuraudit.fix.execute import CONTROL, carry_out
 from spuraudit.record.fix import DECIDING, verdict_of
@@ -30,16 +30,19 @@ if TYPE_CHECKING:
 
     Prepare = Callable[[Method], Fix]
 
+#: Chance that a 95 % interval lies above 0 where there is no gain.
+_FALSELY_SURE = 0.025
 #: Columns of the table; the deciding ones first, in their order.
 _MEASURES = (*DECIDING, "mean_group_accuracy")
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A method's trial, and its record where it was carried out."""
+    """A method's trial, and its record where it was carried out, else the error that it met."""
 
     trial: Trial
     record: FixRecord | None = None
+    error: SpurauditError | None = None
 
 
 def try_methods(
@@ -55,8 +58,11 @@ def try_methods(
     """Carry out a fix per method, each in `folder`/METHOD; the control is trained and scanned once.
 
     prepare: makes the fix of a method, as `prepare_fix` does. options: of each method, by its name. budget: time, such
-    as '30m'; a method that would probably not end in it is skipped. A method that lacks something, or whose training
-    fails, stops nobody. Raises FixError where nothing could be carried out, UsageError for a budget that is no time.
+    as '30m'; a method that would probably not end in it is skipped. A method that lacks something, or fails while it
+    prepares, trains or is scanned, stops nobody. Raises FixError where nothing could be carried out, UsageError for a
+    budget that is no time, and what concerns all methods alike: errors of `prepare` about data and settings, a scan of
+    the delivered model or of the control from which nothing follows, and a DataError that two methods meet before the
+    control is finished, in the same words.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     limit = None if budget is None else _seconds(budget)
@@ -73,8 +79,10 @@ def try_methods(
         one = _try(prepare, make_method(name, options.get(name)), folder / name, beside, argv)
         if one.trial.reason is not None:
             progress.say(f"{name} {one.trial.status}: {one.trial.reason}")
+        if beside is None and one.error is not None and _of_the_data(one.error, tried):
+            raise one.error
         tried.append(one)
-        if beside is None and (folder / name / CONTROL / "scan.json").is_file():
+        if beside is None and _has_control(folder / name):
             beside = folder / name  # the control was finished, whatever became of the method
     done = [one for one in tried if one.record is not None]
     if not done:
@@ -92,6 +100,16 @@ def _seconds(budget: str) -> float:
         raise UsageError(f"--budget {budget!r}: {error}.", "For example --budget 30m") from error
 
 
+def _has_control(folder: Path) -> bool:
+    return (folder / CONTROL / "scan.json").is_file()
+
+
+def _of_the_data(error: SpurauditError, tried: Sequence[Tried]) -> bool:
+    """Whether an earlier method met the same: an image that cannot be read is in every method's way."""
+    earlier = [one.error.message for one in tried if one.error is not None]
+    return isinstance(error, DataError) and error.message in earlier
+
+
 def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, argv: Sequence[str]) -> Tried:
     clock = time.monotonic()
     try:
@@ -100,7 +118,11 @@ def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, ar
         return _not_done(method, "skipped", error)
     try:
         record = carry_out(fix, folder, argv=argv, beside=beside)
-    except (FixError, ModelError) as error:
+    except (FixError, ModelError, DataError) as error:
+        return _not_done(method, "failed", error)
+    except NotEvaluatedError as error:
+        if not _has_control(beside or folder):
+            raise
         return _not_done(method, "failed", error)
     arms = record.arms
     own, plain = arms.fixed.cpu_seconds_per_step, arms.control.cpu_seconds_per_step
@@ -117,7 +139,7 @@ def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, ar
 
 def _not_done(method: Method, status: Literal["skipped", "failed"], error: SpurauditError) -> Tried:
     reason = without_folders_in(error.message)
-    return Tried(Trial(method=method.name, title=method.title, status=status, reason=reason))
+    return Tried(Trial(method=method.name, title=method.title, status=status, reason=reason), error=error)
 
 
 def _standings(record: FixRecord) -> list[Standing]:
@@ -160,10 +182,11 @@ def _concluded(tried: Sequence[Tried], started: str, budget: str | None, argv: S
 
 
 def recommend(trials: Sequence[Trial]) -> tuple[str | None, str | None, str]:
-    """(measure, method, one sentence): by the lower end of the gain's interval, among those that lose no accuracy.
+    """(measure, method, why): by the lower end of the gain's interval, among those that lose no accuracy.
 
     The measure is worst-group accuracy where there are groups, else core accuracy, else clean accuracy. Methods are
-    compared on the images that also give the numbers, so the best of many looks a little better than it is.
+    compared on the images that also give the numbers, so the best of many looks a little better than it is. And each
+    interval is a 95 % one by itself: the more methods, the likelier one that does nothing looks sure. Both are said.
     """
     done = [trial for trial in trials if trial.status == "done" and trial.method != "erm"]
     standings = {trial.method: {one.metric: one for one in trial.standings} for trial in done}
@@ -182,10 +205,20 @@ def recommend(trials: Sequence[Trial]) -> tuple[str | None, str | None, str]:
     high = gain.ci[1] if gain.ci is not None else low
     reason = (
         f"{method}: {100 * (gain.gain or 0):+.1f} points of {words} over the control (95 % {100 * low:+.1f} to "
-        f"{100 * high:+.1f}), the largest gain that is sure, and no clean accuracy lost. Chosen on the images that "
-        f"give the numbers: the best of {len(done)} methods looks a little better than it is."
+        f"{100 * high:+.1f}), the largest gain that is sure by itself, and no clean accuracy lost."
     )
-    return measure, method, reason
+    return measure, method, reason + _of_many(len(done))
+
+
+def _of_many(methods: int) -> str:
+    """What having looked at several methods does to the best of them. The bound is Bonferroni's."""
+    if methods == 1:
+        return ""
+    return (
+        f" Chosen on the images that give the numbers: the best of {methods} methods looks a little better than it is, "
+        f"and with {methods} methods that do nothing the chance that at least one looks sure is up to "
+        f"{methods * 100 * _FALSELY_SURE:g} %."
+    )
 
 
 def _sure_gain(of: Mapping[str, Standing], measure: str) -> FixVerdict | None:

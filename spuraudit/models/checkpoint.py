@@ -8,6 +8,7 @@ import importlib.util
 import json
 import pickle
 import re
+import textwrap
 import warnings
 from argparse import Namespace
 from collections import defaultdict
@@ -67,6 +68,8 @@ _CONSTRUCTOR_ARGUMENTS = {
     "gp": "global_pool",
     "global_pool": "global_pool",
 }
+_REASON = 160
+"""Characters of a library's reason."""
 _PREPROCESS_ARGUMENTS = ("mean", "std", "interpolation", "crop_pct", "crop_mode", "img_size")
 
 
@@ -222,9 +225,10 @@ def _read_with_code(path: Path) -> Any:
 
 
 def _unreadable(path: Path, reason: str) -> ModelError:
-    first = next((line for line in reason.splitlines() if line.strip()), "unexpected end")
+    first = next((line.strip() for line in reason.splitlines() if line.strip()), "unexpected end")
+    sentence = textwrap.shorten(first.partition(". ")[0].rstrip("."), _REASON)
     return ModelError(
-        f"{path} cannot be read as a checkpoint: {first[:160]}",
+        f"{path} cannot be read as a checkpoint: {sentence}.",
         "The file may be truncated or of another kind; compare its size or checksum with the source, and get it again.",
     )
 

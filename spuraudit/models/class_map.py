@@ -150,11 +150,7 @@ def class_map(
     unmapped = [name for name, own in zip(names, outputs, strict=True) if own is None]
     if len(unmapped) == len(names):
         if len(names) != num_outputs:
-            raise DataError(
-                f"Wrong class count: the dataset has {len(names)} classes, the model has {num_outputs} outputs.",
-                "Say which model outputs each class is: `outputs: [323]` (a list of numbers from 0) under every class "
-                "in dataset.yaml, or a file given with --class-map.",
-            )
+            raise _wrong_count(len(names), num_outputs)
         return ClassMap(tuple((index,) for index in range(num_outputs)), num_outputs, answers, head)
     if unmapped:
         raise DataError(
@@ -179,3 +175,14 @@ def class_map(
                 )
             owners[output] = name
     return ClassMap(tuple(tuple(own) for own in outputs if own is not None), num_outputs, answers, head)
+
+
+def _wrong_count(classes: int, num_outputs: int) -> DataError:
+    of_data = "1 class" if classes == 1 else f"{classes} classes"
+    of_model = "1 output" if num_outputs == 1 else f"{num_outputs} outputs"
+    example = min(323, num_outputs - 1)
+    return DataError(
+        f"Wrong class count: the dataset has {of_data}, the model has {of_model}.",
+        f"Say which model outputs each class is: `outputs: [{example}]` (a list of numbers from 0) under every class "
+        "in dataset.yaml, or a file given with --class-map.",
+    )

@@ -21,7 +21,7 @@ from spuraudit.record.comparison import Comparison, Interval
 from spuraudit.record.folder import read_json
 from spuraudit.record.scan import Environment, ModelRecord, Scope, ToolRecord
 
-FIX_SCHEMA_VERSION = "1.0"
+FIX_SCHEMA_VERSION = "1.1"
 RECORD = "fix.json"
 
 Outcome = Literal["gained", "nothing", "lost", "unknown"]
@@ -136,6 +136,7 @@ class FixRecord(Part):
     data: FixData
     seed: int
     steps: int = Field(ge=0, description="Planned, of each arm.")
+    beyond: str | None = Field(default=None, description="What the method learned from that its control did not.")
     arms: Arms
     comparisons: Comparisons
     verdict: FixVerdict

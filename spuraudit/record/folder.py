@@ -23,6 +23,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ValidationError
 
 from spuraudit.errors import RunError
+from spuraudit.record.not_a_scan import no_scan_in
 from spuraudit.record.scan import ScanRecord
 from spuraudit.record.verdict import Verdict
 
@@ -176,12 +177,7 @@ def read_record(run: Path) -> ScanRecord:
     run = resolve_run(run)
     file = run / "scan.json"
     if not file.is_file():
-        if (run / "plan.json").is_file():
-            raise RunError(
-                f"{run}: this scan is unfinished (no scan.json).",
-                "Run the same `spuraudit scan` command again: it resumes where it stopped.",
-            )
-        raise RunError(f"{run}: no run here (no scan.json).", "Give a run folder, as printed by `spuraudit scan`.")
+        raise no_scan_in(run)
     foreign = RunError(f"{file}: not a spuraudit record.", "Give a run folder, as printed by `spuraudit scan`.")
     return read_json(file, ScanRecord, "scan again", foreign)
 

@@ -14,11 +14,12 @@ from spuraudit.report.templating import Page, Section
 from spuraudit.report.views.fix_cost import cost_view
 from spuraudit.report.views.fix_headline import fix_headline
 from spuraudit.report.views.fix_method import (
-    STARTS,
     fix_command,
     fix_facts,
+    lead,
     options,
     report_links,
+    settings_title,
     training_settings,
 )
 from spuraudit.report.views.fix_numbers import numbers_view
@@ -73,7 +74,8 @@ def _views(record: FixRecord, linked: bool) -> dict[str, Any]:
         "training": training_view(record),
         "options": options(record),
         "settings": training_settings(record),
-        "start": STARTS[record.start],
+        "settings_title": settings_title(record),
+        "lead": lead(record),
         "links": report_links(record) if linked else [],
         "facts": fix_facts(record),
         "command": fix_command(record),

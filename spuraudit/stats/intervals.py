@@ -139,11 +139,24 @@ def unseen_share(n: float) -> float:
     return float(1 - ((1 - LEVEL) / 2) ** (1 / n))
 
 
+#: What `Estimate.method` says of `jeffreys_pairs`.
+BETA_DRAWS = "beta(x + 1/2, n - x + 1/2) draws (no spread within classes)"
+
+
+def without_spread(strata: Sequence[Floats]) -> bool:
+    """Whether in some column all images of a class score alike, in every class: resampling them would show no spread.
+
+    So it is for an accuracy at 0 or 1, and for a network that gives all images one answer.
+    """
+    spreads = [np.ptp(scores, axis=0) <= _ROUNDING for scores, _ in _resampled(strata)]
+    return bool(np.all(spreads, axis=0).any())
+
+
 def jeffreys_pairs(strata: Sequence[Floats], seed: int, resamples: int = RESAMPLES) -> Floats:
     """Draws (resamples, k) of k accuracies from Beta(x + 1/2, n - x + 1/2) at each column's effective n.
 
-    For accuracies that sit at 0 or 1: there resampling images shows no spread at all, which is not certainty.
-    Columns are drawn independently, which is wider than their true, paired spread.
+    For scores `without_spread`, which is not certainty. Columns are drawn independently, which is wider than their
+    true, paired spread.
     """
     rng = np.random.Generator(np.random.Philox(seed))
     columns = []

@@ -51,7 +51,8 @@ def lowest_change(strata: Sequence[Floats], seeds: Sequence[int]) -> Estimate:
         np.min(change[after, h] + _critical(off[h, :, 0] - off[after, :, 1], spread[after, h]) * spread[after, h])
         for h in range(len(strata))
     ]
-    return Estimate(float(means[:, 1].min() - means[:, 0].min()), float(min(lows)), float(max(highs)), METHOD)
+    value = float(means[:, 1].min() - means[:, 0].min())
+    return Estimate(value, max(-1.0, float(min(lows))), min(1.0, float(max(highs))), METHOD)
 
 
 def _may_be_lowest(means: Floats, off: Floats, images: float) -> NDArray[np.intp]:

@@ -190,6 +190,17 @@ def test_the_same_for_torch(folder: Path, fixed: Path) -> None:
         (("--method", "swap", "--set", "patience=2"), "patience needs a measure"),
         (("--method", "swap", "--lr", "1", "--set", "lr=2"), "lr is given twice"),
         (("--method", "swap", "--epochs", "1", "--set", "steps=2"), "Both epochs and steps"),
+        (("--method", "swap", "--set", "batch_size=2"), "batch_size is given twice: as --train-batch and --set"),
+        (("--method", "swap", "-O", "share=1", "-O", "share=0.1"), "share has a value already"),
+        (("--method", "swap", "-O", "bare=1"), "swap: bare is for features and cells"),
+        (("--method", "swap", "--set", "schedule=none", "--set", "schedule_args.gamma=0.5"), "There is no schedule"),
+        (("--method", "swap", "--lr", "1e-3", "--set", "optimizer_args.lr=1"), "and as optimizer_args.lr=1"),
+        (("--method", "swap", "--set", "precision=fp16"), "Use --set precision=bf16"),
+        (("--method", "corm", "-O", "part=0.5"), "corm: part has no effect with weight=0"),
+        (
+            ("--method", "corm", "-O", "weight=1", "-O", "derivative=difference", "--set", "precision=bf16"),
+            "derivative=difference needs precision=fp32",
+        ),
         (("--method", "swap", "--select", "best"), "select"),
         (("--method", "swap", "--split", "train"), "training train, held-out train"),
         (("--method", "swap", "--batch-size", "auto"), "--batch-size auto is for scans"),
@@ -289,7 +300,7 @@ def test_killed_and_resumed_gives_the_same_bytes(
     assert (folder / f"{run.name}.safetensors").read_bytes() == (folder / "whole.safetensors").read_bytes()
     assert measured(run) == measured(uninterrupted)
     # Another option is another plan.
-    said = error_of(capsys, *command, "--seed", "1")
+    said = error_of(capsys, *command[:-2], "--seed", "1")
     assert f"{run.name}: holds a fix of another plan" in said
     assert said.count("Error") <= 1
     assert read_fix(run).seed == 0
@@ -438,6 +449,17 @@ def test_without_masks_and_without_a_scan_nothing_can_be_swapped(
     folder: Path, suspected: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "swap cannot begin: " in error_of(capsys, *FROM_RUN, "--method", "swap", "--run", "blind")
+
+
+@pytest.mark.parametrize("method", ["swap", "rrr", "gradcam-rrr"])
+def test_a_region_of_masks_beside_a_scan(
+    folder: Path, suspected: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    given = [*FROM_RUN, "--method", method, "-O", "region=background", "--from-run", "found", "--run", "unread"]
+    assert "region=background is taken from masks, so that --from-run found would not be read" in error_of(
+        capsys, *given
+    )
+    assert not (folder / "unread").exists()
 
 
 def test_a_scan_of_other_classes(folder: Path, suspected: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,6 +162,15 @@ def test_no_model_evaluated_is_exit_code_2(folder: Path, capsys: pytest.CaptureF
     assert "text.pt" in err
 
 
+def test_a_folder_of_a_zoo_run_is_no_scan(reference: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scans = sorted(path.parent for path in Path("reference").glob("models/*/scan.json"))
+    for command in (["gate", "reference", "--rule", "rcs >= 0.1"], ["compare", str(scans[0]), "reference"]):
+        capsys.readouterr()
+        assert main(command) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"reference: a folder of `spuraudit zoo`, not of a scan. Give a scan in it: {scans[0]}, " in said
+
+
 def test_the_list_names_every_entry(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zoo", "--list"]) == 0
     out = capsys.readouterr().out

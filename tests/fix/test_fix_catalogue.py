@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import toys
+import typer
 from trainings import job_of, smooth
 
+from spuraudit.cli.app import app
 from spuraudit.cli.fix_options import explain, method_names, method_options, start_of, training_settings, yaml_values
 from spuraudit.errors import FixError, UsageError
 from spuraudit.fix.catalogue import METHODS, check_needs, make_method, possible, works_instead
@@ -109,6 +111,9 @@ def test_options_of_one_and_of_several() -> None:
         (["corm"], ["weight"], "expected KEY=VALUE", "-O weight=10"),
         (["corm"], ["=1"], "expected KEY=VALUE", "-O weight=10"),
         (["corm"], ["weight=[1"], "not a value", "Numbers"),
+        (["corm"], ["weight=1", "weight=2"], "-O 'weight=2': weight has a value already", "one of the two"),
+        (["corm"], ["corm.weight=1", "weight=2"], "weight is given twice: as -O weight and -O corm.weight", "one out"),
+        (["corm"], ["weight=2", "corm.weight=1"], "weight is given twice: as -O weight and -O corm.weight", "one out"),
     ],
 )
 def test_options_that_are_none(names: list[str], pairs: list[str], message: str, hint: str) -> None:
@@ -131,6 +136,29 @@ def test_a_key_with_and_without_a_dot() -> None:
     ):
         with pytest.raises(UsageError):
             training_settings(pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "one", "other"),
+    [
+        ("batch_size", "--train-batch", 4, 8),
+        ("epochs", "--epochs", 1, 2),
+        ("lr", "--lr", 0.1, 0.2),
+        ("select", "--select", "rcs", "accuracy"),
+    ],
+)
+def test_settings_that_are_given_twice_name_a_flag_of_fix(name: str, flag: str, one: object, other: object) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is given twice: as {flag} and --set.$"):
+        training_settings([f"{name}={one}"], **{name: other})
+    group = typer.main.get_group(app)
+    names = [option for parameter in group.commands["fix"].params for option in parameter.opts]
+    assert flag in names
+    assert "--set" in names
+
+
+def test_a_setting_that_is_set_twice() -> None:
+    with pytest.raises(UsageError, match="--set 'lr=2': lr has a value already"):
+        training_settings(["lr=1", "lr=2"])
 
 
 def test_training_settings() -> None:

@@ -15,14 +15,16 @@ from trainings import settings
 from spuraudit.data import open_dataset
 from spuraudit.errors import RunError
 from spuraudit.fix.catalogue import make_method
-from spuraudit.fix.execute import carry_out
+from spuraudit.fix.execute import carry_out, cautions
 from spuraudit.fix.prepare import Fix, Wanted, prepare_fix
 from spuraudit.models import load
 from spuraudit.models.paper_cnn import PaperCNN
 from spuraudit.record.fix import FixRecord, read_fix
 from spuraudit.record.folder import read_record, sha256_of, to_json
 from spuraudit.record.settings import ScanSettings
-from spuraudit.runs.prepare import Machine
+from spuraudit.runs.execute import execute
+from spuraudit.runs.prepare import Machine, prepare_scan
+from spuraudit.runs.progress import Silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +141,10 @@ def test_the_same_call_again_repeats_nothing(tagged: Dataset, reader: Path, tmp_
     first = carry_out(prepared(reader, tagged, "swap"), tmp_path)
     kept = [file for file in tmp_path.rglob("*") if file.suffix in (".parquet", ".pt")]
     stamps = {file: file.stat().st_mtime_ns for file in kept}
+    written = (tmp_path / "fix.json").read_bytes()
+    assert carry_out(prepared(reader, tagged, "swap"), tmp_path) == first
+    assert (tmp_path / "fix.json").read_bytes() == written  # when it was done, and how long that took
+    (tmp_path / "fix.json").unlink()
     second = carry_out(prepared(reader, tagged, "swap"), tmp_path)
     assert {file: file.stat().st_mtime_ns for file in kept} == stamps
     is_whole(tmp_path, second)
@@ -146,6 +152,32 @@ def test_the_same_call_again_repeats_nothing(tagged: Dataset, reader: Path, tmp_
     assert second.verdict == first.verdict
     one, two = first.arms.fixed, second.arms.fixed
     assert (one.checkpoint_sha256, one.losses, one.seconds) == (two.checkpoint_sha256, two.losses, two.seconds)
+
+
+def test_a_finished_fix_whose_model_is_gone_is_carried_out_again(tagged: Dataset, reader: Path, tmp_path: Path) -> None:
+    first = carry_out(prepared(reader, tagged, "swap"), tmp_path)
+    (tmp_path / "fixed.safetensors").unlink()
+    second = carry_out(prepared(reader, tagged, "swap"), tmp_path)
+    is_whole(tmp_path, second)
+    assert second.arms.fixed.checkpoint_sha256 == first.arms.fixed.checkpoint_sha256
+
+
+@pytest.mark.parametrize(
+    ("has_splits", "scanned", "seen"), [(True, "train", False), (True, "test", True), (False, None, True)]
+)
+def test_a_region_found_on_held_out_images_is_said_to_be(
+    tagged: Dataset, reader: Path, tmp_path: Path, has_splits: bool, scanned: str | None, seen: bool
+) -> None:
+    """Also where the held-out images were set aside here, from data that the scan saw as a whole."""
+    data = tagged if has_splits else replace(tagged, images=tuple(replace(row, split=None) for row in tagged.images))
+    fix = prepared(reader, data, "swap")
+    assert not any("found by a scan" in note for note in cautions(fix))
+    execute(prepare_scan(fix.job.model, fix.job.dataset, fix.scan, fix.job.machine, Silent()), tmp_path)
+    record = json.loads((tmp_path / "scan.json").read_bytes())
+    record["data"]["split"] = scanned
+    (tmp_path / "scan.json").write_text(json.dumps(record), encoding="utf-8")
+    said = cautions(replace(fix, job=replace(fix.job, from_run=tmp_path)))
+    assert any("found by a scan of the held-out images too" in note for note in said) == seen
 
 
 def test_another_plan_in_the_same_folder(tagged: Dataset, reader: Path, tmp_path: Path) -> None:

@@ -306,6 +306,30 @@ def test_a_good_model_that_collapses_in_its_first_epoch_is_stopped(many: Dataset
         trained.fit("ruined", Prepared(trained.started(), Ruined()))
 
 
+def curve_of(*alive: bool, steps: int = 3) -> Curve:
+    """Epochs of 60 images of two classes, right or answered at random; the last one is open."""
+    curve, answers = Curve(2), torch.arange(60) % 2
+    for number, right in enumerate(alive, start=1):
+        epoch = curve.open
+        epoch.count(answers if right else torch.arange(60) // 2 % 2, answers)
+        for _ in range(steps):
+            epoch.add({}, 0.0, 0.0)
+        if number < len(alive):
+            curve.close(number * steps, None)
+    return curve
+
+
+def test_a_ruin_is_two_epochs_after_a_quarter_of_the_steps() -> None:
+    """On images without their shortcut, a model that reads nothing else begins at chance: no collapse yet."""
+    assert curve_of(False).ruin(60, delivered=True) is None
+    assert curve_of(False, False).ruin(60, delivered=True) is None  # 6 of 60 steps
+    assert curve_of(False, False).ruin(24, delivered=True) is not None
+    assert curve_of(False, False).ruin(24, delivered=False) is None  # a new head, never above chance
+    assert curve_of(True, False).ruin(6, delivered=True) is None
+    assert curve_of(True, False, False).ruin(9, delivered=False) is not None
+    assert curve_of(False, True, False).ruin(9, delivered=True) is None
+
+
 def test_a_collapse_needs_enough_images() -> None:
     few = Epoch(2)
     few.count(torch.zeros(40, dtype=torch.int64), torch.arange(40) % 2)

@@ -12,6 +12,7 @@ from fix.trainings import feed_of, job_of, same_weights, settings, smooth
 
 from spuraudit.audits.sample import Sample
 from spuraudit.data.dataset import Dataset
+from spuraudit.errors import UsageError
 from spuraudit.fix.batch import Batch
 from spuraudit.fix.catalogue import make_method
 from spuraudit.fix.learner import Learner
@@ -132,3 +133,48 @@ def test_frozen_the_check_leaves_the_start_as_it_is(tagged: Dataset, tmp_path: P
     prepared = make_method("corm", {"weight": 1.0}).prepare(job)
     assert same_weights(prepared.model.network, job.started().network)
     assert any("agree" in note or "differences" in note for note in prepared.notes)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_differences_need_float32(tagged: Dataset, tmp_path: Path, precision: str) -> None:
+    asked = make_method("corm", {"weight": 1.0, "derivative": "difference"})
+    job = job_of(smooth(), tagged, tmp_path, settings(precision=precision))
+    with pytest.raises(UsageError, match=f"needs precision=fp32: {precision}") as caught:
+        asked.check_options(job)
+    assert "derivative=double or auto" in (caught.value.hint or "")
+    for derivative in ("auto", "double"):
+        make_method("corm", {"weight": 1.0, "derivative": derivative}).check_options(job)
+    exact = job_of(smooth(), tagged, tmp_path)
+    asked.check_options(exact)
+    assert asked.prepare(exact).notes[-1] == "Saliency by differences."
+
+
+def test_in_reduced_precision_auto_is_double_backward(tagged: Dataset, tmp_path: Path) -> None:
+    method = make_method("corm", {"weight": 1.0})
+    assert method.prepare(job_of(smooth(), tagged, tmp_path)).notes[-1] == "Saliency by differences."
+    reduced = job_of(smooth(), tagged, tmp_path, settings(precision="bf16"))
+    assert method.prepare(reduced).notes[-1] == "Saliency by double backward."
+
+
+@pytest.mark.parametrize(
+    ("options", "idle"),
+    [
+        ({"part": 0.25}, "part has no effect with weight=0"),
+        ({"derivative": "auto", "weight": 0}, "derivative has no effect with weight=0"),
+        ({"sigma": 0, "weight": 1, "withhold": 0.5}, "withhold has no effect with sigma=0"),
+        ({"sigma": 0.5, "withhold": 1}, "sigma has no effect with withhold=1"),
+        ({"sigma": 0, "dilation": 2}, "dilation has no effect with neither noise nor a saliency term"),
+        ({"withhold": 1, "dilation": 2}, "dilation has no effect"),
+        ({"sigma": 0, "weight": 1, "part": 0.25, "derivative": "double", "dilation": 2}, None),
+        ({"sigma": 0.5, "withhold": 0.2, "dilation": 2}, None),
+    ],
+)
+def test_options_of_a_term_that_is_off(
+    tagged: Dataset, tmp_path: Path, options: dict[str, Any], idle: str | None
+) -> None:
+    job, method = job_of(smooth(), tagged, tmp_path), make_method("corm", options)
+    if idle is None:
+        method.check_options(job)
+        return
+    with pytest.raises(UsageError, match=idle):
+        method.check_options(job)

@@ -154,6 +154,25 @@ def test_it_repairs_a_model_that_reads_frames_and_leaves_the_rest_of_it(minority
     assert float(made.model.network.get_parameter("classifier.weight")[0, 3]) == 3.0  # the delivered one is as it was
     assert "training images: blue/blue 24, blue/red 6" in prepared.notes[0]
     assert "36 in each of 20 regressions" in prepared.notes[0]
+    chosen = pool(made, DfrOptions())
+    assert not isinstance(chosen, str)
+    features = made.features(made.model, chosen.rows).double().numpy()
+    worst = fit_last_layer(features, [row.label for row in chosen.rows], chosen.groups, seed=made.seed).worst
+    says_nothing = len(set(worst.values())) == 1
+    assert ("is no choice" in prepared.notes[1]) == says_nothing
+    assert ("had the highest accuracy" in prepared.notes[1]) != says_nothing
+
+
+def test_a_choice_of_c_that_says_nothing_is_said_to(
+    minority: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without anything of the class in the features, the worst group is never right, whatever C."""
+    made = job(minority, tmp_path)
+    width = made.model.network.get_parameter("classifier.weight").shape[1]
+    monkeypatch.setattr(Job, "features", lambda *given: torch.zeros(len(given[-1]), width))
+    note = Dfr(DfrOptions()).prepare(made).notes[1]
+    assert note.startswith("C = 1 is no choice: with every C tried, the worst of these has an accuracy of 0.000")
+    assert note.endswith("The smallest has 3 images there.")
 
 
 def test_the_layer_written_is_the_regression(minority: Dataset, tmp_path: Path) -> None:

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import toys
 from fix.trainings import feed_of, job_of, settings
 from oracles import fix_swap
 from toys import Mixture, as_model
 
 from spuraudit.audits.sample import Sample
 from spuraudit.data.dataset import Dataset
+from spuraudit.errors import UsageError
 from spuraudit.fix import regions
 from spuraudit.fix.batch import AROUND, REGION, Batch
 from spuraudit.fix.methods.swap import Swap, SwapObjective, SwapOptions, swapped
 from spuraudit.perturb.exchange import paint_out
+from spuraudit.record.folder import to_json, write_bytes
 
 CPU = torch.device("cpu")
 
@@ -125,7 +128,47 @@ def test_what_cannot_be_swapped_is_said(many: Dataset, tagged: Dataset, tmp_path
         return replace(many, images=tuple(rows))
 
     assert lack(many) == lack(tagged, bare=0.5) == lack(masked(0, 1)) == ""
-    assert lack(many, bare=0.5) == lack(tagged, bare=0.5, region="background")
-    assert "only be exchanged for another one" in lack(many, bare=0.5)
     assert "in one class only" in lack(masked(1))
     assert "has a mask" in lack(masked())
+
+
+def untagged(dataset: Dataset, *labels: int) -> Dataset:
+    """Without tags in images of these classes."""
+    rows = (
+        replace(row, masks=tuple(mask for mask in row.masks if mask.role == "core")) if row.label in labels else row
+        for row in dataset.images
+    )
+    return replace(dataset, images=tuple(rows))
+
+
+def test_bare_is_refused_where_all_regions_are_backgrounds(many: Dataset, tagged: Dataset, tmp_path: Path) -> None:
+    def check(dataset: Dataset, **options: Any) -> None:
+        Swap(SwapOptions(**options)).check_options(job_of(as_model(Mixture()), dataset, tmp_path))
+
+    for dataset, options in ((many, {}), (tagged, {"region": "background"}), (untagged(tagged, 0, 1, 2), {})):
+        check(dataset, **options)
+        with pytest.raises(UsageError, match="can only be exchanged for another one"):
+            check(dataset, bare=0.5, **options)
+    for labels in ((), (0, 1)):
+        check(untagged(tagged, *labels), bare=0.5)
+
+
+def test_bare_is_refused_where_a_scan_found_backgrounds_alone(tagged: Dataset, tmp_path: Path) -> None:
+    scanned = toys.scan(toys.Reader(toys.TAG), tagged, tmp_path / "run", audits=("feature_drop",))
+    method = Swap(SwapOptions(bare=0.5))
+    method.check_options(job_of(as_model(Mixture()), tagged, tmp_path, from_run=scanned.folder))
+    around = [f.model_copy(update={"feature": "background"}) for f in scanned.record.findings]
+    write_bytes(tmp_path / "run" / "scan.json", to_json(scanned.record.model_copy(update={"findings": around})))
+    job = job_of(as_model(Mixture()), tagged, tmp_path, from_run=scanned.folder)
+    with pytest.raises(UsageError, match="swap: bare is for features and cells"):
+        method.check_options(job)
+
+
+def test_the_notes_say_on_how_many_images_bare_acts(tagged: Dataset, tmp_path: Path) -> None:
+    def notes(dataset: Dataset, bare: float) -> str:
+        job = job_of(as_model(Mixture()), dataset, tmp_path)
+        return " ".join(Swap(SwapOptions(bare=bare)).prepare(job).notes)
+
+    assert "bare acts on 20 of 30 training images" in notes(untagged(tagged, 1), 0.5)
+    assert "of 10 it is the background" in notes(untagged(tagged, 1), 0.5)
+    assert "bare acts" not in notes(untagged(tagged, 1), 0) + notes(tagged, 0.5)

@@ -13,6 +13,8 @@ from spuraudit.data.dataset import Dataset
 from spuraudit.errors import UsageError
 from spuraudit.fix.job import Prepared
 from spuraudit.fix.optimisers import make_optimizer, make_schedule
+from spuraudit.fix.prepare import check_training
+from spuraudit.fix.settings import TrainingSettings
 
 OPTIMISERS = ("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop", "SGD")
 SCHEDULES = {
@@ -75,6 +77,33 @@ def test_a_cosine_ends_at_zero() -> None:
 def test_wrong_arguments_are_named(chosen: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make_optimizer(settings(**chosen), [nn.Parameter(torch.zeros(2))])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"optimizer_args": {"lr": 0.5}, "lr": 0.1}, "lr is given twice: as lr=0.1 and as optimizer_args.lr=0.5"),
+        (
+            {"optimizer": "Rprop", "optimizer_args": {"weight_decay": 1}, "weight_decay": 0},
+            "weight_decay is given twice: as weight_decay=0.0 and as optimizer_args.weight_decay=1",
+        ),
+        ({"schedule": "none", "schedule_args": {"gamma": 0.5}}, "no schedule .* could go to: gamma=0.5"),
+        (
+            {"schedule": "OneCycleLR", "schedule_args": {"max_lr": 0.5}, "lr": 0.1},
+            "lr is given twice: as lr=0.1 and as schedule_args.max_lr=0.5",
+        ),
+    ],
+)
+def test_arguments_that_would_be_overruled_or_not_read(chosen: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_training(settings(**chosen), smooth())
+
+
+def test_the_largest_rate_of_a_schedule_may_stand_alone() -> None:
+    chosen = TrainingSettings(schedule="OneCycleLR", schedule_args={"max_lr": 0.5, "div_factor": 5})
+    optimizer = make_optimizer(chosen, [nn.Parameter(torch.zeros(2))])
+    make_schedule(chosen, optimizer, 10)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("name", "args"), [("StepLR", {}), ("LambdaLR", {}), ("ExponentialLR", {"gama": 0.9})])

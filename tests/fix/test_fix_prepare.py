@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     from spuraudit.models.model import Model
 
 
-def prepared(model: Model | nn.Module, dataset: Dataset, method: str = "erm", **wanted: Any) -> Fix:
+def prepared(
+    model: Model | nn.Module,
+    dataset: Dataset,
+    method: str = "erm",
+    options: dict[str, Any] | None = None,
+    **wanted: Any,
+) -> Fix:
     """With quick settings."""
     given = {"training": settings(), "scan": ScanSettings(allow_chance=True), **wanted}
     known = model if hasattr(model, "record") else toys.as_model(model)  # type: ignore[arg-type]
-    return prepare_fix(known, dataset, make_method(method), Wanted(**given), Machine(16, 1))  # type: ignore[arg-type]
+    return prepare_fix(known, dataset, make_method(method, options), Wanted(**given), Machine(16, 1))  # type: ignore[arg-type]
 
 
 def cnn(outputs: int = 3) -> Model:
@@ -130,6 +136,26 @@ def test_a_scan_that_suspects_nothing(tagged: Dataset, tmp_path: Path) -> None:
     scanned = toys.scan(toys.Reader(toys.OBJECT), tagged, tmp_path / "run", audits=("noise",), allow_chance=True)
     with pytest.raises(FixError, match="suspects no feature or region"):
         prepared(cnn(), tagged, "swap", from_run=scanned.folder)
+
+
+def test_options_that_would_not_be_read(tagged: Dataset, tmp_path: Path) -> None:
+    """Before anything is trained."""
+    scanned = toys.scan(toys.Reader(toys.TAG), tagged, tmp_path / "run", audits=("feature_drop",))
+    for name in ("swap", "rrr"):
+        for word in ("background", "spurious", "tag"):
+            with pytest.raises(UsageError, match=f"region={word} is taken from masks, so that --from-run"):
+                prepared(cnn(), tagged, name, options={"region": word}, from_run=scanned.folder)
+        prepared(cnn(), tagged, name, options={"region": "auto"}, from_run=scanned.folder)
+    with pytest.raises(UsageError, match="bare is for features and cells"):
+        prepared(cnn(), tagged, "swap", options={"bare": 1, "region": "background"})
+    with pytest.raises(UsageError, match="could go to: gamma"):
+        prepared(cnn(), tagged, training=settings(schedule="none", schedule_args={"gamma": 0.5}))
+
+
+def test_a_precision_is_named_as_a_setting(tagged: Dataset) -> None:
+    with pytest.raises(UsageError, match="float16 on a CPU") as caught:
+        prepared(cnn(), tagged, training=settings(precision="fp16"))
+    assert "Use --set precision=bf16" in (caught.value.hint or "")
 
 
 def test_a_measure_that_the_validation_images_cannot_give(tagged: Dataset) -> None:

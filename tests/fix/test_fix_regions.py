@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import toys
-from fix.trainings import feed_of, settings
+from fix.trainings import feed_of, job_of, settings, smooth
 
 from spuraudit.audits.sample import Sample
-from spuraudit.data.dataset import Dataset
+from spuraudit.data.dataset import Dataset, ImageRow
 from spuraudit.errors import FixError, UsageError
 from spuraudit.fix import regions
+from spuraudit.fix.batch import AROUND, REGION
 from spuraudit.fix.methods.swap import swapped
 
 CPU = torch.device("cpu")
@@ -83,6 +85,42 @@ def test_features_of_a_scan(tagged: Dataset, samples: tuple[Sample, ...], by_fea
     found = regions.found_by(by_features.record, tagged)(samples[0])
     assert found is not None
     assert torch.equal(found.mask, toys.TAG.float())
+
+
+def test_kinds_are_those_of_the_decoded_images(tagged: Dataset, by_features: toys.Scanned) -> None:
+    """Class 0 has no tag, class 2 no object, and of class 1 the scan suspects the background too."""
+
+    def partly(row: ImageRow) -> ImageRow:
+        lost = {0: "tag", 2: "object"}.get(row.label)
+        return replace(row, masks=tuple(mask for mask in row.masks if mask.feature != lost))
+
+    data = replace(tagged, images=tuple(partly(row) for row in tagged.images))
+    suspected = [f for f in by_features.record.findings if f.suspected]
+    around = [
+        f.model_copy(update={"feature": "background", "suspected": True})
+        for f in suspected
+        if f.class_name == tagged.classes[1].name
+    ]
+    assert around
+    scanned = by_features.record.model_copy(update={"findings": [*suspected, *around]})
+    expected = {"auto": (20, 10), "spurious": (20, 0), "tag": (20, 0), "background": (0, 20), "scan": (10, 10)}
+    for word, kinds in expected.items():
+        region = regions.found_by(scanned, data) if word == "scan" else regions.named(word, data)
+        (batch,) = feed_of(data, settings(flip=False, batch_size=30), region=region).batches(CPU, 0, 1)
+        marked = [AROUND in sample.masks for sample in batch.samples if REGION in sample.masks]
+        assert (marked.count(False), marked.count(True)) == kinds
+        assert regions.kinds_of(region, data.in_split("train")) == kinds
+
+
+def test_a_word_beside_a_scan_would_leave_it_unread(tagged: Dataset, by_features: toys.Scanned, tmp_path: Path) -> None:
+    job = job_of(smooth(), tagged, tmp_path, from_run=by_features.folder)
+    assert isinstance(job.region("auto"), regions.OfFindings)
+    for word in ("background", "spurious", "tag"):
+        with pytest.raises(UsageError, match=f"region={word} is taken from masks, so that --from-run .* not be read"):
+            job.region(word)
+        job_of(smooth(), tagged, tmp_path).region(word)
+    with pytest.raises(UsageError, match="no region 'tga'"):
+        job.region("tga")
 
 
 def test_nothing_suspected(tagged: Dataset, by_features: toys.Scanned) -> None:

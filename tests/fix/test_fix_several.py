@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+import torch
 import toys
 from trainings import settings
 
 from spuraudit.data import open_dataset
-from spuraudit.errors import FixError, UsageError
+from spuraudit.errors import DataError, FixError, NotEvaluatedError, UsageError
 from spuraudit.fix.catalogue import METHODS
+from spuraudit.fix.job import Job, Prepared
+from spuraudit.fix.methods.base import Method
 from spuraudit.fix.prepare import Fix, Wanted, prepare_fix
 from spuraudit.fix.several import recommend, try_methods
 from spuraudit.models import load
@@ -24,8 +28,6 @@ from spuraudit.runs.progress import Silent
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from spuraudit.fix.methods.base import Method
 
 SCAN = ScanSettings(audits=("noise",), trials=1, allow_chance=True)
 
@@ -139,6 +141,81 @@ def test_where_nothing_can_be_carried_out(tmp_path: Path) -> None:
     assert not (tmp_path / "tried" / "trials.json").exists()
 
 
+@dataclass(frozen=True)
+class Picky(Method):
+    """Finds out while it prepares that these data are not for it, as composites do that no other image can lend to."""
+
+    name: ClassVar[str] = "scgs"
+    title: ClassVar[str] = "what no image can lend"
+
+    def lacks(self, job: Job) -> str | None:
+        return None
+
+    def prepare(self, job: Job) -> Prepared:
+        raise DataError(f"{job.train[0].id}: no other image can lend its object.")
+
+
+def test_data_that_only_one_method_cannot_use_stop_nobody_else(bench: Bench, tmp_path: Path) -> None:
+    def prepare(method: Method) -> Fix:
+        fix = bench.prepare(method)
+        return replace(fix, method=Picky(method.options)) if method.name == "scgs" else fix
+
+    trials = try_methods(prepare, ["scgs", "erm"], {}, tmp_path, Silent())
+    assert [trial.status for trial in trials.trials] == ["failed", "done"]
+    assert trials.trials[0].reason == "red/train-000: no other image can lend its object."
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_image_that_cannot_be_read_is_in_every_methods_way(tmp_path: Path, split: str) -> None:
+    bench = Bench(tmp_path, toys.Toy(train=6, test=6))
+    torn = next(row for row in bench.dataset.images if row.split == split)
+    (tmp_path / "data" / "images" / f"{torn.id}.png").write_bytes(b"torn")
+    with pytest.raises(DataError, match="not an image that can be read"):
+        bench.tried(tmp_path / "tried", ["swap", "corm", "rrr"])
+    assert not (tmp_path / "tried" / "rrr").exists()
+
+
+@dataclass(frozen=True)
+class Shuffled(Method):
+    """Answers every image with the next class."""
+
+    name: ClassVar[str] = "swap"
+    title: ClassVar[str] = "outputs exchanged"
+
+    def lacks(self, job: Job) -> str | None:
+        return None
+
+    def prepare(self, job: Job) -> Prepared:
+        model = job.started()
+        with torch.no_grad():
+            model.network.classifier.weight.copy_(model.network.classifier.weight.roll(1, dims=0))
+        return Prepared(model, steps=0)
+
+
+PATCHES = ScanSettings(audits=("patch_swap",), passes=2, limit_sources=1, allow_chance=True)
+
+
+def test_a_fixed_model_of_which_a_scan_can_say_nothing_stops_nobody(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, toys.Toy(train=6, test=6), scan=PATCHES)
+
+    def prepare(method: Method) -> Fix:
+        fix = bench.prepare(method)
+        return replace(fix, method=Shuffled(method.options)) if method.name == "swap" else fix
+
+    trials = try_methods(prepare, ["swap", "erm"], {}, tmp_path / "tried", Silent())
+    assert [trial.status for trial in trials.trials] == ["failed", "done"]
+    assert "no source image" in (trials.trials[0].reason or "")
+
+
+def test_a_delivered_model_of_which_a_scan_can_say_nothing_ends_all(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, toys.Toy(train=6, test=6), scan=PATCHES)
+    network = bench.model.network
+    with torch.no_grad():
+        network.classifier.weight.copy_(network.classifier.weight.roll(1, dims=0))
+    with pytest.raises(NotEvaluatedError, match="no source image"):
+        bench.tried(tmp_path / "tried", ["swap", "erm"])
+
+
 def test_a_budget_skips_what_would_not_end_in_it(bench: Bench, tmp_path: Path) -> None:
     trials = bench.tried(tmp_path, ["erm", "swap"], budget="0.05s")
     assert [trial.status for trial in trials.trials] == ["done", "skipped"]
@@ -193,6 +270,20 @@ def test_the_largest_lower_end_wins() -> None:
     measure, method, reason = recommend([trial("swap", wide, KEPT), trial("dfr", narrow, KEPT)])
     assert (measure, method) == (WORST, "dfr")
     assert "dfr: +20.0 points of worst group accuracy over the control (95 % +15.0 to +25.0)" in reason
+
+
+def test_how_many_were_compared_is_said() -> None:
+    """Each interval holds with 95 %; of many, one lies above 0 by chance more often than 2.5 times in 100."""
+    gained, nothing = standing(WORST, 0.2, 0.1, 0.3), standing(WORST, 0.0, -0.1, 0.1)
+    trials = [trial("dfr", gained, KEPT), *(trial(name, nothing, KEPT) for name in ("swap", "corm", "erm"))]
+    _, method, reason = recommend(trials)
+    assert method == "dfr"
+    assert "the best of 3 methods looks a little better than it is" in reason
+    assert "with 3 methods that do nothing the chance that at least one looks sure is up to 7.5 %" in reason
+    alone = recommend(trials[:1])[2]
+    assert alone.endswith("no clean accuracy lost.")
+    ten = [trial(name, gained, KEPT) for name in METHODS if name != "erm"]
+    assert f"up to {2.5 * len(ten):g} %" in recommend(ten)[2]
 
 
 def test_a_method_that_loses_clean_accuracy_is_not_recommended() -> None:

@@ -240,6 +240,21 @@ def test_a_page_that_passed_says_above_its_verdict_that_it_is_older(
     assert PAGE.read_bytes().decode() == page
 
 
+@pytest.mark.parametrize(("rule", "code"), [("rcs >= 0.1", 0), ("rcs >= 0.3", 1), ("rcs > 0.3", 2)])
+def test_a_page_without_a_verdict_shows_none_that_is_older(
+    rule: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run/verdict.json").unlink()
+    PAGE.write_text(text := render(Path("run"), charts=False), "utf-8")
+    for more in ([], ["--quiet"]):
+        capsys.readouterr()
+        assert main(["gate", "run", "--rule", rule, *more]) == code
+        said = capsys.readouterr().err
+        assert "older" not in said
+        assert ("report.html shows no verdict. To add it: spuraudit report run" in said) == (not more and code < 2)
+        assert PAGE.read_text("utf-8") == text
+
+
 def test_a_renewed_page_shows_the_new_verdict(page: str) -> None:
     assert main(["gate", "run", "--rule", "rcs >= 0.3"]) == 1
     assert main(["report", "run"]) == 0

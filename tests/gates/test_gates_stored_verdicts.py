@@ -34,12 +34,12 @@ def test_a_scan_leaves_no_verdict_and_no_passed_page_where_judging_ends_with_an_
     run, copy = Path("run"), Path("copy.md")
     run.mkdir()
     (run / "scan.json").write_bytes(to_json(RECORD))
-    assert outcome.conclude(RECORD, run, PASSES, [copy], quiet=True) == 0
+    assert outcome.conclude(RECORD, run, PASSES, [copy]) == 0
     assert hash_in(run / "verdict.json") == sha256_of(run / "scan.json")
     for file in (run / "report.html", copy):
         assert "passes the only gate" in file.read_text()
     with pytest.raises(RunError, match="there is no baseline run"):
-        outcome.conclude(RECORD, run, IMPOSSIBLE, [copy], quiet=True)
+        outcome.conclude(RECORD, run, IMPOSSIBLE, [copy])
     assert not (run / "verdict.json").exists()
     for file in (run / "report.html", copy):
         assert "passes the only gate" not in file.read_text()
@@ -69,11 +69,11 @@ def test_a_fix_leaves_no_verdict_where_judging_ends_with_an_error(
     verdict = folder / "verdict.json"
     verdict.write_text("{}")
     with pytest.raises(RunError, match="there is no baseline run"):
-        fix_outcome.conclude(made, folder, None, IMPOSSIBLE, Pages(), quiet=True)
+        fix_outcome.conclude(made, folder, None, IMPOSSIBLE, Pages())
     assert not verdict.exists()
     verdict.write_text("{}")
     with pytest.raises(RunError, match="there is no baseline run"):
-        fix_outcome.conclude_several(several, trials, None, IMPOSSIBLE, Pages(), quiet=True)
+        fix_outcome.conclude_several(several, trials, None, IMPOSSIBLE, Pages())
     assert not verdict.exists()
-    fix_outcome.conclude(made, folder, None, PASSES, Pages(), quiet=True)
+    fix_outcome.conclude(made, folder, None, PASSES, Pages())
     assert hash_in(verdict) == sha256_of(folder / "fixed" / "scan.json")

@@ -119,6 +119,17 @@ def test_safetensors_with_metadata(tmp_path: Path) -> None:
     assert read_checkpoint(path).arch is None
 
 
+class Talkative:
+    """Its reading fails at length."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return _fail, ("a" + " long" * 100 + " reason",)
+
+
+def _fail(reason: str) -> None:
+    raise ValueError(reason)
+
+
 class Harmful:
     """Pickled, it would run code on loading."""
 
@@ -184,6 +195,19 @@ def test_truncated_files(name: str, size: int, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read as a checkpoint") as caught:
         read_checkpoint(path)
     assert "truncated" in caught.value.hint
+
+
+def test_the_reason_of_a_truncated_file_is_a_whole_sentence(tmp_path: Path) -> None:
+    torch.save({"weight": torch.randn(100, 20)}, tmp_path / "net.pt")
+    (tmp_path / "net.pt").write_bytes((tmp_path / "net.pt").read_bytes()[:300])
+    with pytest.raises(ModelError, match=r"read as a checkpoint: .*failed finding central directory\.$"):
+        read_checkpoint(tmp_path / "net.pt")
+
+
+def test_a_long_reason_is_shortened_between_words(tmp_path: Path) -> None:
+    torch.save(Talkative(), tmp_path / "net.pt")
+    with pytest.raises(ModelError, match=r"checkpoint: ValueError: a( long){20,40} \[\.\.\.\]\.$"):
+        read_checkpoint(tmp_path / "net.pt", trust_code=True)
 
 
 @pytest.mark.parametrize(

@@ -137,3 +137,20 @@ def test_wrong_class_count_says_how_to_map() -> None:
     with pytest.raises(DataError) as caught:
         class_map([None] * 3, NAMES, 1000, "all")
     assert "outputs:" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("classes", "outputs", "said", "example"),
+    [
+        (1, 2, "the dataset has 1 class, the model has 2 outputs.", "`outputs: [1]`"),
+        (3, 1, "the dataset has 3 classes, the model has 1 output.", "`outputs: [0]`"),
+        (3, 1000, "the dataset has 3 classes, the model has 1000 outputs.", "`outputs: [323]`"),
+    ],
+)
+def test_the_example_of_a_wrong_count_is_an_output_of_the_model(
+    classes: int, outputs: int, said: str, example: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        class_map([None] * classes, NAMES[:classes], outputs, "all")
+    assert caught.value.message == f"Wrong class count: {said}"
+    assert example in (caught.value.hint or "")

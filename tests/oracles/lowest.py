@@ -61,4 +61,4 @@ def bounds(strata: list[np.ndarray], replicates: list[np.ndarray]) -> tuple[floa
         largest = [max(-off[g, h][r] / se[g, h] for g in low_after) for r in range(count)]
         critical = max(Z, float(np.quantile(largest, 0.975)))
         highs.append(min(after[g] - before[h] + critical * se[g, h] for g in low_after))
-    return min(lows), max(highs)
+    return max(-1.0, min(lows)), min(1.0, max(highs))

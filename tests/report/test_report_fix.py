@@ -66,12 +66,13 @@ def test_the_verdict_is_the_gain_beyond_the_control(record: FixRecord) -> None:
         f"(95 % interval {change.ci[0] * 100:.1f} to 100.0; 0.0 % with the control, 100.0 % fixed)."
     ) in text
     assert "Of 3 suspected shortcuts of the delivered model, 3 were repaired, all of them further than plain" in text
+    assert text.index("Surely better than the control: clean accuracy") < text.index("Of 3 suspected shortcuts")
 
 
 def test_a_planted_shortcut_that_got_worse_is_loud(record: FixRecord) -> None:
     page = render_fix_record(record)
     text = outline(page).text
-    assert "Verdict: gained, and 3 shortcuts got worse" in text
+    assert "Verdict: gained, but 3 shortcuts got worse" in text
     box = re.search(r'<div class="got-worse".*?</div>', page, re.DOTALL)
     assert box is not None
     for name in ("red", "green", "blue"):
@@ -96,12 +97,17 @@ def test_without_a_worse_shortcut_a_gain_is_a_pass(record: FixRecord) -> None:
     assert "Verdict: gained" in outline(page).text
 
 
-def test_a_method_that_equals_its_control_gains_nothing(root: Path) -> None:
-    text = text_of(read_fix(root / "same"))
-    assert (
-        "Method swap gains nothing beyond its control: worst-group accuracy on 6 held-out images changes by 0.0" in text
-    )
-    assert "Verdict: gained nothing" in text
+def test_a_method_that_equals_its_control_shows_no_sure_gain(root: Path) -> None:
+    record = read_fix(root / "same")
+    assert record.verdict.outcome == "nothing"
+    text = text_of(record)
+    said = "Method swap shows no sure gain in worst-group accuracy beyond its control: 0.0"
+    assert said in text
+    assert "Verdict: no sure gain" in text
+    short = fix_markdown(record)
+    assert "**No sure gain" in short
+    assert "gains nothing" not in text + short
+    assert "ained nothing" not in text + short
 
 
 def test_what_plain_training_repaired_too_is_no_credit(root: Path) -> None:
@@ -125,8 +131,29 @@ def test_worse_than_the_control_is_said_where_the_delivered_model_was_no_better(
     earlier = sides.fixed_before.model_copy(update={"shortcuts": kept})
     changed = record.model_copy(update={"comparisons": sides.model_copy(update={"fixed_before": earlier})})
     rows = shortcuts_view(changed).rows
-    assert [row.label for row in rows[:3]] == ["Worse than the control"] * 3
-    assert "3 shortcuts got worse" in text_of(changed)
+    assert [row.label for row in rows[:3]] == ["Not better, while the control is"] * 3
+    assert [row.tone for row in rows[:3]] == ["unknown"] * 3
+    page = render_fix_record(changed)
+    text = outline(page).text
+    assert "Verdict: gained, but 3 shortcuts are not better, while the control's are" in text
+    assert "tag of red (region swap): the effect is 100.0; it was 0.0 in the delivered model and is 0.0 in the" in text
+    assert "ot worse" not in text.split("Shortcuts A shortcut is")[0].split("Verdict:")[1].split("Contents")[0]
+    assert 'class="verdict unknown"' in page
+    short = fix_markdown(changed)
+    assert short.count("> **Not better, while the control is:** tag of") == 3
+    assert "got worse" not in short
+
+
+def test_a_shortcut_that_fell_less_than_under_the_control_is_better_all_the_same(record: FixRecord) -> None:
+    sides = record.comparisons
+    assert sides.fixed_before is not None
+    fell = [
+        one.model_copy(update={"state": "reduced", "suspected": (True, True)}) if one.feature == "tag" else one
+        for one in sides.fixed_before.shortcuts
+    ]
+    earlier = sides.fixed_before.model_copy(update={"shortcuts": fell})
+    changed = record.model_copy(update={"comparisons": sides.model_copy(update={"fixed_before": earlier})})
+    assert [row.label for row in shortcuts_view(changed).of("behind")] == ["Better, but less than the control"] * 3
 
 
 def test_a_new_head_is_compared_with_its_control_alone(root: Path) -> None:
@@ -177,13 +204,22 @@ def test_lost_accuracies_are_listed_against_both(record: FixRecord) -> None:
         ("Accuracy with other-class tag, red", "control"),
     }
     assert all(row.change.startswith("−") for row in view.lost)
+    assert view.lower == len({row.name for row in view.lost}) < len(view.lost)
+    told = f"Of {view.compared} accuracies compared with the delivered model and the control, {view.lower} are lower"
+    assert told in fix_markdown(record)
     assert ("CPU seconds per step", "0.018", "0.021") in view.training
     assert ("Steps done", "60 of 60", "60 of 60") in view.training
     assert view.ratio == "A step of the method costs 1.17 times a step of plain training."
 
 
 def test_nothing_lost_says_how_much_was_looked_at(root: Path) -> None:
-    assert re.search(r"None of \d+ accuracies that were compared", text_of(read_fix(root / "plain")))
+    record = read_fix(root / "plain")
+    said = re.search(r"None of (\d+) accuracies that were compared with the delivered model and the", text_of(record))
+    assert said is not None
+    sides = (record.comparisons.credit, record.comparisons.fixed_before)
+    seen = [one for side in sides if side is not None for one in side.changes if one.metric.endswith("accuracy")]
+    judged = {(one.metric, tuple(one.scope.items())) for one in seen if one.direction is not None}
+    assert int(said[1]) == len(judged) == cost_view(record).compared
 
 
 def test_curves_have_their_numbers_as_a_table(record: FixRecord) -> None:
@@ -224,6 +260,7 @@ def test_the_page_is_whole(root: Path) -> None:
         "fixed/report.html",
     ]
     assert "measured on drawn shapes" in page.text
+    assert "Folders are left out, here and in the record" in page.text
     assert "The first value of the loss is 1.0986." in page.text
     assert "The test split; nothing was chosen on it." in page.text
 
@@ -279,7 +316,7 @@ def test_the_short_form(record: FixRecord) -> None:
     lines = text.splitlines()
     assert lines[0] == "## swap on classifier"
     assert lines[2].startswith(
-        "**Gained, and 3 shortcuts got worse.** Method swap improves worst-group accuracy beyond its"
+        "**Gained, but 3 shortcuts got worse.** Method swap improves worst-group accuracy beyond its"
     )
     assert [line for line in lines if line.startswith("> **Worse:** tag of")] == [
         line for line in lines if line.startswith(">")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 from scipy.stats import bootstrap as scipy_bootstrap
 
+from spuraudit.audits.noise import rcs_measurement
 from spuraudit.stats.intervals import (
     Estimate,
     bootstrap_means,
@@ -18,6 +19,7 @@ from spuraudit.stats.intervals import (
     mean_interval,
     percentile,
     wilson,
+    without_spread,
 )
 from spuraudit.stats.rcs import rcs_values
 
@@ -289,6 +291,19 @@ def test_percentile_by_hand() -> None:
 
 
 # Accuracies at 0 and 1
+
+
+def test_one_answer_for_all_images_is_no_spread() -> None:
+    """A network that answers class 0 always: right on all of class 0, wrong on all of class 1, half right overall."""
+    one_answer = [np.ones((40, 2)), np.zeros((40, 2))]
+    assert without_spread(one_answer)
+    assert without_spread([np.column_stack([np.arange(40) % 2, np.ones(40)]), one_answer[1]])  # a column is enough
+    assert not without_spread([np.column_stack([np.arange(40) % 2] * 2), one_answer[1]])
+    found = rcs_measurement("rcs", "d", {"sigma": 0.25}, one_answer, 0)
+    assert found.value == 0
+    assert found.ci is not None
+    assert found.ci[0] < -0.1
+    assert found.ci[1] > 0.1
 
 
 def test_saturated_rcs_has_a_wide_interval() -> None:

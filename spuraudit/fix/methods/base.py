@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import ModelWrapValidatorHandler, model_validator
 
 from spuraudit.record.base import Part
 
@@ -13,7 +16,18 @@ if TYPE_CHECKING:
 
 
 class Options(Part):
-    """Of a method that has none. A method's own options are fields with defaults, each with its source described."""
+    """Of a method that has none. A method's own options are fields with defaults, each with its source described.
+
+    `model_fields_set` holds what was given, whatever defaults a validator fills in that depend on another option.
+    """
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _only_what_was_given(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(given)
+        if isinstance(given, Mapping):
+            made.model_fields_set.intersection_update(given)
+        return made
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,12 @@ class Method(ABC):
     options_type: ClassVar[type[Options]] = Options
 
     options: Options
+
+    def check_options(self, job: Job) -> None:
+        """Before anything is trained: raises UsageError for options that would not be read, or cannot be met, here."""
+        region = getattr(self.options, "region", None)
+        if region is not None:
+            job.region(region)
 
     @abstractmethod
     def lacks(self, job: Job) -> str | None:

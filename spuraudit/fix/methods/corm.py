@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import torch
 from pydantic import Field
 
+from spuraudit.errors import UsageError
 from spuraudit.fix.job import Prepared
 from spuraudit.fix.learner import Learner, in_training
 from spuraudit.fix.losses.differences import agreement, as_loss, by_differences, by_double_backward
@@ -136,6 +137,21 @@ class Corm(Method):
     needs: ClassVar[str] = "core masks"
     options_type: ClassVar[type[Options]] = CormOptions
 
+    def check_options(self, job: Job) -> None:
+        """As of every method; none may be given whose term is off, and differences need float32."""
+        super().check_options(job)
+        options = self.options
+        assert isinstance(options, CormOptions)
+        for name, why in _idle(options).items():
+            if name in options.model_fields_set:
+                raise UsageError(f"corm: {name} has no effect with {why}.", f"Leave out {name}, or change the other.")
+        precision = job.settings.precision
+        if options.derivative == "difference" and precision != "fp32":
+            raise UsageError(
+                f"corm: derivative=difference needs precision=fp32: {precision} is coarser than the differences.",
+                "Use precision=fp32, or derivative=double or auto.",
+            )
+
     def lacks(self, job: Job) -> str | None:
         """Core masks."""
         if images_with_core(job):
@@ -158,13 +174,25 @@ class Corm(Method):
         objective = CormObjective(options)
         if options.weight:
             check = compare_derivatives(job.training("check", Prepared(model, objective)), objective)
-            exact = job.settings.precision == "fp32"  # reduced numbers are coarser than the differences
-            differences = exact and (
-                options.derivative == "difference" or (options.derivative == "auto" and check.agree)
-            )
+            trusted = check.agree and job.settings.precision == "fp32"
+            differences = options.derivative == "difference" or (options.derivative == "auto" and trusted)
             objective = CormObjective(options, check.rms if differences else None)
             notes += [check.sentence, f"Saliency by {'differences' if differences else 'double backward'}."]
         return Prepared(model, objective, notes=tuple(notes))
+
+
+def _idle(options: CormOptions) -> dict[str, str]:
+    """Options that nothing reads beside the others, and why."""
+    idle: dict[str, str] = {}
+    if not options.weight:
+        idle |= dict.fromkeys(("part", "derivative"), "weight=0 (no saliency term)")
+    if not options.sigma:
+        idle["withhold"] = "sigma=0 (no noise)"
+    elif options.withhold == 1:
+        idle["sigma"] = "withhold=1 (no batch has noise)"
+    if not options.weight and (not options.sigma or options.withhold == 1):
+        idle["dilation"] = "neither noise nor a saliency term"
+    return idle
 
 
 class DerivativeCheck(NamedTuple):

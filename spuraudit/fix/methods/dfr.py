@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from spuraudit.data.dataset import ImageRow
     from spuraudit.fix.job import Job
-    from spuraudit.fix.last_layer import Scores
+    from spuraudit.fix.last_layer import Fitted, Scores
     from spuraudit.models.model import Model
 
 
@@ -97,12 +97,25 @@ class Dfr(Method):
             f"The last layer was fitted to {chosen.split} images: "
             f"{', '.join(f'{name} {sizes[name]}' for name in sorted(sizes))}; {fitted.images} in each of "
             f"{fitted.averaged} regressions.",
-            f"C = {fitted.strength:g} had the highest accuracy in the worst of these, on the other half: "
-            f"{', '.join(f'{strength:g} {worst:.3f}' for strength, worst in fitted.worst.items())}.",
+            _choice(fitted, min(sizes.values())),
         ]
+        beyond = None
         if chosen.split == "validation":
             notes.append("The validation images were fitted to: accuracy on them is no longer held out.")
-        return Prepared(model, steps=0, notes=tuple(notes))
+            what = "labels and groups" if options.balance == "groups" else "labels"
+            beyond = f"the {what} of {len(chosen.rows)} validation images"
+        return Prepared(model, steps=0, beyond=beyond, notes=tuple(notes))
+
+
+def _choice(fitted: Fitted, smallest: int) -> str:
+    """How C was chosen. smallest: images of the smallest group, half of which it was chosen by."""
+    if len(set(fitted.worst.values())) == 1:
+        return (
+            f"C = {fitted.strength:g} is no choice: with every C tried, the worst of these has an accuracy of "
+            f"{fitted.worst[fitted.strength]:.3f} on the other half. The smallest has {smallest // 2} images there."
+        )
+    tried = ", ".join(f"{strength:g} {worst:.3f}" for strength, worst in fitted.worst.items())
+    return f"C = {fitted.strength:g} had the highest accuracy in the worst of these, on the other half: {tried}."
 
 
 def lacks_layer(job: Job) -> str | None:

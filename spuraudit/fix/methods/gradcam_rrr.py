@@ -79,7 +79,7 @@ class GradcamRrrObjective(Objective):
     options: GradcamRrrOptions
     grid: FeatureGrid
     judged: int
-    #: Explanation losses of the first batches, None for a batch without a marked image.
+    #: Explanation losses of the first steps, None for a step without a marked image.
     seen: list[float | None] = field(default_factory=list, compare=False)
     #: The mean is over the marked images of the whole step.
     whole_batch: ClassVar[bool] = True
@@ -94,7 +94,7 @@ class GradcamRrrObjective(Objective):
         return counted(batch)
 
     def accumulate(self, learner: Learner, batch: Batch, backward: Backward) -> Outcome:
-        """Both terms, of one pass."""
+        """Both terms, of one pass; the explanation's only where one of these images is marked."""
         logits, output = learner.logits_and_features(batch.pixels, self.grid)
         loss = learner.losses(logits, batch.labels).mean()
         region = on_cells(batch.region, (self.grid.rows, self.grid.columns))

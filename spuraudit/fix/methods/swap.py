@@ -13,11 +13,13 @@ import torch
 from pydantic import Field
 
 from spuraudit.audits.base import BACKGROUND
+from spuraudit.errors import UsageError
 from spuraudit.fix.batch import AROUND, REGION
 from spuraudit.fix.job import Prepared
 from spuraudit.fix.methods.base import Method, Options, images_with_spurious
 from spuraudit.fix.methods.marked import lacks_region, note_of_region
 from spuraudit.fix.objective import Objective
+from spuraudit.fix.regions import kinds_of
 from spuraudit.perturb.draws import rng_of
 from spuraudit.perturb.exchange import paint_out, swap_region
 
@@ -103,6 +105,20 @@ class Swap(Method):
     reads: ClassVar[tuple[str, ...]] = ("from_run",)
     options_type: ClassVar[type[Options]] = SwapOptions
 
+    def check_options(self, job: Job) -> None:
+        """As of every method; and `bare` needs regions that are features or cells."""
+        super().check_options(job)
+        assert isinstance(self.options, SwapOptions)
+        if not self.options.bare:
+            return
+        kinds = kinds_of(job.region(self.options.region), job.train)
+        if kinds.around and not kinds.placed:
+            raise UsageError(
+                "swap: bare is for features and cells, and the region of every training image is its background, which "
+                "can only be exchanged for another one.",
+                "Leave out bare, or give the masks of a spurious feature or a scan that found a cell.",
+            )
+
     def lacks(self, job: Job) -> str | None:
         """Masks, or a scan that found a region."""
         assert isinstance(self.options, SwapOptions)
@@ -111,8 +127,6 @@ class Swap(Method):
         placed = job.from_run is not None or images_with_spurious(job)
         if lack is not None or (placed and region != BACKGROUND):
             return lack
-        if self.options.bare:
-            return "bare is for features and cells: a background can only be exchanged for another one."
         classes = {row.label for row in job.train if row.has_core}
         if len(classes) < 2:
             return "core masks lie in one class only, whose backgrounds no other class can take."
@@ -122,9 +136,15 @@ class Swap(Method):
         """The start, with the region marked in each image."""
         options = self.options
         assert isinstance(options, SwapOptions)
+        region = job.region(options.region)
         notes = [note_of_region(job, options.region)]
+        if options.bare and (kinds := kinds_of(region, job.train)).around:
+            notes.append(
+                f"bare acts on {kinds.placed} of {len(job.train)} training images, whose region is a feature or a "
+                f"cell; of {kinds.around} it is the background, which is only exchanged."
+            )
         if job.train[0].split == "train":
             notes.append(
                 "The region-swap audit lends regions of training images, which this method showed in training."
             )
-        return Prepared(job.started(), SwapObjective(options), region=job.region(options.region), notes=tuple(notes))
+        return Prepared(job.started(), SwapObjective(options), region=region, notes=tuple(notes))

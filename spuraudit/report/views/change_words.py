@@ -38,7 +38,7 @@ EXPLAINS = {
 }
 STATES = {
     "worse": "Worse",
-    "behind": "Worse than the control",
+    "behind": "Not better, while the control is",
     "new": "New suspect",
     "unchanged": "Unchanged",
     "reduced": "Reduced",

@@ -8,47 +8,92 @@ from typing import TYPE_CHECKING
 from spuraudit.report.formats import count, many, value_of
 from spuraudit.report.views.change_words import change_interval, change_of, metric_name
 from spuraudit.report.views.fix_shortcuts import suspected_before
+from spuraudit.report.views.fix_sure import sure_changes
 
 if TYPE_CHECKING:
     from spuraudit.record.fix import FixRecord
-    from spuraudit.report.views.fix_shortcuts import ShortcutsView
+    from spuraudit.report.views.fix_shortcuts import ShortcutRow, ShortcutsView
+    from spuraudit.report.views.fix_sure import SureChanges
 
-_LABELS = {"gained": "Gained", "nothing": "Gained nothing", "lost": "Lost", "unknown": "Nothing can be said"}
+_LABELS = {"gained": "Gained", "nothing": "No sure gain", "lost": "Lost", "unknown": "Nothing can be said"}
 _TONES = {"gained": "pass", "nothing": "open", "lost": "fail", "unknown": "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
 class FixHeadline:
-    """`tone`: pass, open, fail or unknown, as everywhere."""
+    """`tone`: pass, open, fail or unknown, as everywhere. `others`: sentences on other measures, losses first.
+
+    `worse`, `behind`: a sentence per shortcut that got worse; that is not better, while the control's is.
+    """
 
     tone: str
     label: str
     statement: str
+    others: list[str]
     shortcuts: str
     worse: list[str]
+    behind: list[str]
 
 
 def fix_headline(record: FixRecord, shortcuts: ShortcutsView) -> FixHeadline:
     """What stands at the top of page and short form. A gain beside a loss, of any kind, is no clean pass."""
+    worse, behind = shortcuts.of("worse"), shortcuts.of("behind")
+    sure = sure_changes(record, ruined=bool(shortcuts.withheld))
+    return FixHeadline(
+        _tone(record, sure, bool(worse or behind)),
+        _label(record, sure, len(worse), len(behind)),
+        statement(record),
+        [*sure.sentences(), *_beyond(record)],
+        _repaired(record, shortcuts),
+        [_grown(row, shortcuts.against) for row in worse],
+        [_left(row) for row in behind],
+    )
+
+
+def _tone(record: FixRecord, sure: SureChanges, shortcuts_lost: bool) -> str:
+    tone = _TONES[record.verdict.outcome]
+    if tone != "pass":
+        return "fail" if sure.outweigh or shortcuts_lost else tone
+    spoilt = shortcuts_lost or bool(sure.labels()) or no_better_than_before(record)
+    return "unknown" if spoilt else tone
+
+
+def _label(record: FixRecord, sure: SureChanges, worse: int, behind: int) -> str:
     outcome = record.verdict.outcome
-    worse = shortcuts.worse
-    tone, label = _TONES[outcome], _LABELS[outcome]
-    if worse:
-        label += f", and {'a shortcut' if len(worse) == 1 else f'{len(worse)} shortcuts'} got worse"
-        tone = "unknown" if tone == "pass" else "fail"
+    asides = sure.labels()
     if outcome == "gained" and no_better_than_before(record):
-        label += ", but no better than before"
-        tone = "unknown"
-    clean = record.comparisons.credit.of("clean_accuracy", {})
-    if clean is not None and clean.direction == "worse":
-        label += ", and clean accuracy was lost"
-        tone = "unknown" if tone == "pass" else tone
-    lines = [
+        asides.insert(0, "it is no better than before")
+    if worse:
+        asides.append(f"{_shortcuts(worse)} got worse")
+    if behind:
+        verb = "is" if behind == 1 else "are"
+        asides.append(f"{_shortcuts(behind)} {verb} not better, while the control's {verb}")
+    link = "but" if outcome == "gained" else "and"
+    return f"{_LABELS[outcome]}, {link} {', and '.join(asides)}" if asides else _LABELS[outcome]
+
+
+def _beyond(record: FixRecord) -> list[str]:
+    """A gain may come from what the control never saw."""
+    return [f"Unlike its control, {record.method.name} also learned from {record.beyond}."] if record.beyond else []
+
+
+def _shortcuts(number: int) -> str:
+    return "a shortcut" if number == 1 else f"{number} shortcuts"
+
+
+def _grown(row: ShortcutRow, against: str) -> str:
+    return (
         f"{row.name} ({row.audit.lower()}): the effect is {row.effects[-1]} instead of {row.effects[0]}, {row.change} "
-        f"against {shortcuts.against} (95 % interval {row.change_interval}), {row.credit}."
-        for row in worse
-    ]
-    return FixHeadline(tone, label, statement(record), _repaired(record, shortcuts), lines)
+        f"against {against} (95 % interval {row.change_interval}), {row.credit}."
+    )
+
+
+def _left(row: ShortcutRow) -> str:
+    before, control, fixed = row.effects
+    return (
+        f"{row.name} ({row.audit.lower()}): the effect is {fixed}; it was {before} in the delivered model and is "
+        f"{control} in the control, a difference of {row.beyond} (95 % interval {row.beyond_interval})."
+    )
 
 
 def no_better_than_before(record: FixRecord) -> bool:
@@ -73,7 +118,7 @@ def statement(record: FixRecord) -> str:
     size = change_of(verdict.metric, verdict.gain)
     images = f"on {count(verdict.n)} held-out images"
     if verdict.outcome == "nothing":
-        return f"Method {method} gains nothing beyond its control: {name} {images} changes by {size} ({ends}{sides})."
+        return f"Method {method} shows no sure gain in {name} beyond its control: {size} {images} ({ends}{sides})."
     verb = "improves" if verdict.outcome == "gained" else "worsens"
     said = f"Method {method} {verb} {name} beyond its control: {size} {images} ({ends}{sides})."
     if verdict.outcome == "gained" and no_better_than_before(record):
@@ -87,19 +132,20 @@ def _repaired(record: FixRecord, shortcuts: ShortcutsView) -> str:
     suspects = suspected_before(comparison)
     if not suspects:
         return f"No shortcut of {whose} was suspected."
-    counts = shortcuts.counts
-    done = [
-        f"{counts[state]} {'was' if counts[state] == 1 else 'were'} {state}"
-        for state in ("repaired", "reduced")
-        if state in counts
-    ]
-    if not done:
+    counts = {state: shortcuts.counts[state] for state in ("repaired", "reduced") if state in shortcuts.counts}
+    helped = sum(counts.values())
+    if not helped:
         return (
             f"Of {suspects} suspected shortcuts of {whose} none was repaired or reduced."
             if suspects > 1
-            else (f"The one suspected shortcut of {whose} was neither repaired nor reduced.")
+            else f"The one suspected shortcut of {whose} was neither repaired nor reduced."
         )
-    helped = sum(counts.get(state, 0) for state in ("repaired", "reduced"))
+    if shortcuts.withheld:
+        return (
+            f"Of {many(suspects, 'suspected shortcut')} of {whose}, {helped} {'has' if helped == 1 else 'have'} a "
+            f"smaller effect. No repair is credited: {shortcuts.withheld}, and effects fall with a model's accuracy."
+        )
+    done = [f"{number} {'was' if number == 1 else 'were'} {state}" for state, number in counts.items()]
     of_them = "all" if shortcuts.credited == helped else "none" if not shortcuts.credited else str(shortcuts.credited)
     credit = f", {of_them} of them further than plain training did" if record.comparisons.fixed_before else ""
     return f"Of {many(suspects, 'suspected shortcut')} of {whose}, {' and '.join(done)}{credit}."

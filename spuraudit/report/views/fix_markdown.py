@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spuraudit.record.markdown import safe
-from spuraudit.report.formats import many
+from spuraudit.report.formats import count, many
 from spuraudit.report.views.fix_cost import cost_view
 from spuraudit.report.views.fix_headline import fix_headline
 from spuraudit.report.views.fix_numbers import numbers_view
@@ -18,17 +18,21 @@ if TYPE_CHECKING:
 
 ROWS = 10
 """Rows of a table: a comment of any forge holds all of them together."""
+SENTENCE = 600
+"""Characters of a sentence: the longest name three measures with their intervals."""
 
 
 def fix_markdown(record: FixRecord, *, title: str | None = None) -> str:
-    """Verdict, what got worse, key numbers, shortcuts and cost, in this order."""
+    """Verdict, sure losses and gains, what got worse, key numbers, shortcuts and cost, in this order."""
     shortcuts = shortcuts_view(record)
     head = fix_headline(record, shortcuts)
     shown = title or f"{record.method.name} on {record.model.name}"
-    parts = [f"## {safe(shown)}", "", f"**{safe(head.label)}.** {safe(head.statement)} {safe(head.shortcuts)}", ""]
-    parts += [f"> **Worse:** {safe(line)}\n" for line in head.worse[:ROWS]]
+    said = " ".join(safe(line, SENTENCE) for line in (head.statement, *head.others, head.shortcuts))
+    parts = [f"## {safe(shown)}", "", f"**{safe(head.label)}.** {said}", ""]
+    parts += [f"> **Worse:** {safe(line, SENTENCE)}\n" for line in head.worse[:ROWS]]
     if len(head.worse) > ROWS:
         parts.append(f"> {many(len(head.worse) - ROWS, 'more shortcut')} got worse.\n")
+    parts += [f"> **Not better, while the control is:** {safe(line, SENTENCE)}\n" for line in head.behind[:ROWS]]
     numbers = numbers_view(record)
     rows = [
         (
@@ -57,8 +61,9 @@ def fix_markdown(record: FixRecord, *, title: str | None = None) -> str:
         if len(shortcuts.rows) > ROWS:
             parts.append(f"{many(len(shortcuts.rows) - ROWS, 'more shortcut')} in report.html.\n")
     cost = cost_view(record)
-    lower = many(len(cost.lost), "accuracy is", "accuracies are")
-    parts.append(f"Of {many(cost.compared, 'accuracy', 'accuracies')} compared, {lower} lower. {cost.ratio}\n")
+    lower = f"{count(cost.lower) if cost.lower else 'none'} {'are' if cost.lower > 1 else 'is'} lower for sure"
+    said = f"Of {many(cost.compared, 'accuracy', 'accuracies')} compared with {cost.sides}, {lower}. {cost.ratio}"
+    parts.append(f"{said.strip()}\n")
     return "\n".join(parts)
 
 

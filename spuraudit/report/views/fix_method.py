@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from spuraudit.report.formats import NONE, many, plain
+from spuraudit.report.views.change_words import capital
+from spuraudit.report.views.fix_steps import refitted, steps_done
 
 if TYPE_CHECKING:
     from spuraudit.record.fix import FixRecord, SplitRecord
@@ -22,7 +24,7 @@ STARTS = {
 
 
 def fix_command(record: FixRecord) -> str:
-    """As typed, quoted for a shell."""
+    """As typed, without folders, quoted for a shell."""
     return f"spuraudit {shlex.join(record.argv)}" if record.argv else ""
 
 
@@ -32,8 +34,30 @@ def options(record: FixRecord) -> list[tuple[str, str, str]]:
     return [(name, _written(value), method.sources.get(name, NONE)) for name, value in method.options.items()]
 
 
+def lead(record: FixRecord) -> str:
+    """How the method was trained, and what the control beside it is."""
+    method, control = record.method, record.arms.control
+    name = capital(method.name) + (f" ({method.paper})" if method.paper else "")
+    if refitted(record):
+        whose = "the delivered model" if record.start == "model" else STARTS[record.start]
+        return (
+            f"{name}: only the last layer of {whose} was fitted anew, without a step of training. Beside it the "
+            f"control: {many(steps_done(control), 'step')} of plain cross-entropy from the same start, with the same "
+            "seed, on the training images."
+        )
+    return (
+        f"{name}, beginning with {STARTS[record.start]}. Beside it the control: plain cross-entropy with the same "
+        "start, steps, seed and data."
+    )
+
+
+def settings_title(record: FixRecord) -> str:
+    """Whose training had the settings."""
+    return f"Training settings of {'the control' if refitted(record) else 'both arms'}"
+
+
 def training_settings(record: FixRecord) -> Facts:
-    """The settings that both arms share."""
+    """The settings that all trainings of the fix share."""
     return [(name.replace("_", " "), _written(value)) for name, value in record.training.items()]
 
 

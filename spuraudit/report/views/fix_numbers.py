@@ -11,6 +11,7 @@ from spuraudit.report.formats import NONE, count, interval, value_of
 from spuraudit.report.numbers import PRIMARY_SIGMA
 from spuraudit.report.views.arms import LOOKS, ArmCell, ArmMark, arm_bar
 from spuraudit.report.views.change_words import EXPLAINS, capital, change_interval, change_of, metric_name
+from spuraudit.report.views.fix_steps import refitted
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -50,11 +51,11 @@ class NumbersView:
 def numbers_view(record: FixRecord) -> NumbersView:
     """Key numbers, and one row per group with the lowest before (else in the control) first."""
     arms = (["before"] if record.comparisons.fixed_before is not None else []) + ["control", "fixed"]
-    key = [row for metric, scope in _key(record) if (row := fix_row(record, metric, scope)) is not None]
+    key = [row for metric, scope in key_measures(record) if (row := fix_row(record, metric, scope)) is not None]
     groups = [one for one in record.comparisons.credit.changes if set(one.scope) == {"group"}]
     groups.sort(key=lambda one: _first(record, one))
     rows = [row for one in groups if (row := fix_row(record, one.metric, one.scope)) is not None]
-    return NumbersView(arms, legend(arms), key, rows)
+    return NumbersView(arms, legend(arms, refitted(record)), key, rows)
 
 
 def _first(record: FixRecord, one: Change) -> float:
@@ -64,7 +65,8 @@ def _first(record: FixRecord, one: Change) -> float:
     return 2.0 if value is None else value
 
 
-def _key(record: FixRecord) -> list[tuple[str, Scope]]:
+def key_measures(record: FixRecord) -> list[tuple[str, Scope]]:
+    """Metric and scope of the key numbers, in the order of the table; noise at the primary sigma."""
     credit = record.comparisons.credit.changes
     sigmas = sorted({float(one.scope["sigma"]) for one in credit if one.metric == "core_accuracy"})
     sigma: Scope = {"sigma": PRIMARY_SIGMA if PRIMARY_SIGMA in sigmas else sigmas[0]} if sigmas else {}
@@ -124,12 +126,12 @@ def _bar(metric: str, name: str, values: list[tuple[str, float | None, Interval 
     return arm_bar(marks, float(lowest(metric)), 1.0, f"{name}: {said or NONE}.")
 
 
-def legend(arms: list[str]) -> list[tuple[Markup, str]]:
+def legend(arms: list[str], anew: bool) -> list[tuple[Markup, str]]:
     """Signs of the arms and what they are."""
     says = {
         "before": "before: the delivered model",
-        "control": "control: plain training, same start, steps, seed and data",
-        "fixed": "fixed: the method",
+        "control": f"control: plain training, same start{' and seed' if anew else ', steps, seed and data'}",
+        "fixed": "fixed: the method" + (", last layer fitted anew" if anew else ""),
     }
     return [
         (

@@ -13,6 +13,7 @@ from spuraudit.report.charts.scale import ticks
 from spuraudit.report.charts.svg import line, text
 from spuraudit.report.formats import NONE, count, signed
 from spuraudit.report.views.arms import LOOKS
+from spuraudit.report.views.fix_steps import refitted
 
 if TYPE_CHECKING:
     from spuraudit.record.fix import FixRecord, TrainedArm
@@ -36,6 +37,7 @@ class TrainingView:
 
     losses: list[CurveView]
     validation: list[CurveView]
+    lead: str
 
 
 def training_view(record: FixRecord) -> TrainingView | None:
@@ -50,6 +52,9 @@ def training_view(record: FixRecord) -> TrainingView | None:
             for name in measures
             if _measures(control, name) or _measures(fixed, name)
         ],
+        "The curves are those of the control: the method took no step of training."
+        if refitted(record)
+        else "The upright line marks the step whose weights the fixed model has.",
     )
     return view if view.losses or view.validation else None
 
@@ -69,7 +74,9 @@ def _curve(record: FixRecord, name: str, control: _Points, fixed: _Points) -> Cu
     label = f"{shown} over steps: " + "; ".join(
         f"{arm} from {_number(points[0][1])} to {_number(points[-1][1])}" for arm, points in lines.items()
     )
-    chart = training_chart(lines, shown, record.arms.fixed.selected_step if fixed else None, f"{label}.")
+    chart = training_chart(
+        lines, shown, record.arms.fixed.selected_step if fixed and not refitted(record) else None, f"{label}."
+    )
     by_step: dict[float, list[float | None]] = {}
     for place, points in enumerate((control, fixed)):
         for step, value in points:
