@@ -115,15 +115,15 @@ def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, ar
     try:
         fix = prepare(method)
     except (FixError, ModelError) as error:
-        return _not_done(method, "skipped", error)
+        return _not_done(method, "skipped", error, clock)
     try:
         record = carry_out(fix, folder, argv=argv, beside=beside)
     except (FixError, ModelError, DataError) as error:
-        return _not_done(method, "failed", error)
+        return _not_done(method, "failed", error, clock)
     except NotEvaluatedError as error:
         if not _has_control(beside or folder):
             raise
-        return _not_done(method, "failed", error)
+        return _not_done(method, "failed", error, clock)
     arms = record.arms
     own, plain = arms.fixed.cpu_seconds_per_step, arms.control.cpu_seconds_per_step
     trial = Trial(
@@ -137,9 +137,11 @@ def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, ar
     return Tried(trial, record)
 
 
-def _not_done(method: Method, status: Literal["skipped", "failed"], error: SpurauditError) -> Tried:
-    reason = without_folders_in(error.message)
-    return Tried(Trial(method=method.name, title=method.title, status=status, reason=reason), error=error)
+def _not_done(method: Method, status: Literal["skipped", "failed"], error: SpurauditError, clock: float) -> Tried:
+    """A failed training took its time too: a budget has to know."""
+    reason, seconds = without_folders_in(error.message), round(time.monotonic() - clock, 3)
+    trial = Trial(method=method.name, title=method.title, status=status, reason=reason, seconds=seconds)
+    return Tried(trial, error=error)
 
 
 def _standings(record: FixRecord) -> list[Standing]:
@@ -166,6 +168,9 @@ def _concluded(tried: Sequence[Tried], started: str, budget: str | None, argv: S
     first = next(one.record for one in tried if one.record is not None)
     trials = [one.trial for one in tried]
     measure, recommended, reason = recommend(trials)
+    beyond = next((one.record.beyond for one in tried if one.record and one.trial.method == recommended), None)
+    if beyond is not None:
+        reason += f" Unlike its control, {recommended} also learned from {beyond}."
     return FixTrials(
         tool=ToolRecord(version=__version__),
         argv=[without_folders(argument) for argument in argv],

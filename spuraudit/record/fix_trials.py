@@ -60,7 +60,7 @@ class FixTrials(Part):
     trials: list[Trial]
     measure: str | None = Field(default=None, description="By which methods are ranked; null where none was done.")
     recommended: str | None = Field(default=None, description="Method; null where none gained for sure.")
-    reason: str = Field(description="One sentence on the recommendation.")
+    reason: str = Field(description="One sentence or more on the recommendation.")
 
 
 def read_trials(folder: Path) -> FixTrials:

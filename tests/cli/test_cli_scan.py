@@ -113,7 +113,7 @@ def test_quiet_prints_the_results_and_one_line(here: Path, capsys: pytest.Captur
 
 def test_quiet_prints_why_a_gate_was_not_evaluated(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rule = "patch_drop <= 0.1"
-    ran = Ran(capsys, "scan", "model.pt", "--data", "data", *QUICK, "--audits", "noise", "--quiet", "--rule", rule)
+    ran = Ran(capsys, "scan", "model.pt", "--data", "data", "--trials", "1", "--audits", "noise", "-q", "--rule", rule)
     assert ran.code == 2
     assert "not evaluated" in ran.out
     assert f"{rule}: The record has no 'patch_drop'" in ran.out

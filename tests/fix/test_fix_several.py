@@ -126,6 +126,7 @@ def test_a_method_that_fails_stops_nobody_and_its_control_serves_the_others(tmp_
     bench = Bench(tmp_path, toys.Toy(train=8, test=8), training=settings(epochs=4, lr=1e-2, schedule=None))
     trials = bench.tried(tmp_path / "tried", ["jtt", "corm", "swap"], {"corm": {"weight": 1e300}})
     assert [trial.status for trial in trials.trials] == ["failed", "failed", "done"]
+    assert all(trial.seconds > 0 for trial in trials.trials)  # a budget counts what a failed training took
     assert "no misclassified training images" in (trials.trials[0].reason or "")
     assert "not finite" in (trials.trials[1].reason or "")
     controls = [str(file.parent.relative_to(tmp_path)) for file in (tmp_path / "tried").rglob("control/state.pt")]
