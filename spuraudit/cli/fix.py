@@ -278,8 +278,10 @@ def fix(
         return prepare_fix(loaded, dataset, one, wanted, machine, progress)
 
     if len(names) > 1:
+        # An option that a method would not read is refused before another method is trained.
+        fixes = list(carried_out(prepare, names, chosen_options))
         if output is not None:
-            refuse_another(output, carried_out(prepare, names, chosen_options))
+            refuse_another(output, fixes)
         folder = run or _default_folder(prepare(make_method("erm")), "methods")
         tried = try_methods(prepare, names, chosen_options, folder, progress, budget=budget, argv=sys.argv[1:])
         raise typer.Exit(conclude_several(tried, folder, output, gates, pages))

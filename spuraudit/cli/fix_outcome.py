@@ -32,7 +32,8 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked,
     from spuraudit.cli.gate import EXIT_CODES, print_verdict
     from spuraudit.cli.gating import judge_run
     from spuraudit.record.folder import point_last, read_record, write_bytes, write_verdict
-    from spuraudit.report.views.fix_headline import statement
+    from spuraudit.report.views.fix_headline import fix_headline
+    from spuraudit.report.views.fix_shortcuts import shortcuts_view
 
     (folder / "verdict.json").unlink(missing_ok=True)  # judging may end with an error
     fixed = folder / record.arms.fixed.checkpoint
@@ -51,7 +52,9 @@ def conclude(record: FixRecord, folder: Path, output: Path | None, gates: Asked,
         print_numbers(record)
         if verdict is not None:
             print_verdict(verdict)
-    print(f"{statement(record)} Model: {output or fixed} Report: {report}", file=sys.stderr)
+    head = fix_headline(record, shortcuts_view(record))
+    said = " ".join((f"{head.label}.", head.statement, *head.others))
+    print(f"{said} Model: {output or fixed} Report: {report}", file=sys.stderr)
     return code
 
 
