@@ -207,7 +207,7 @@ def fix(
         typer.echo(explained(explain))
         raise typer.Exit
     from spuraudit.cli.fix_outcome import conclude, conclude_several
-    from spuraudit.cli.fix_output import carried_out, check_places, refuse_another
+    from spuraudit.cli.fix_output import check_places, prepared_fixes, refuse_another
     from spuraudit.cli.gating import before_a_scan
     from spuraudit.cli.pages import pages_of
     from spuraudit.cli.progress import progress_for
@@ -279,8 +279,8 @@ def fix(
 
     if len(names) > 1:
         # An option that a method would not read is refused before another method is trained.
-        fixes = list(carried_out(prepare, names, chosen_options))
-        if output is not None:
+        fixes = list(prepared_fixes(prepare, names, chosen_options))
+        if output is not None and fixes:
             refuse_another(output, fixes)
         folder = run or _default_folder(prepare(make_method("erm")), "methods")
         tried = try_methods(prepare, names, chosen_options, folder, progress, budget=budget, argv=sys.argv[1:])

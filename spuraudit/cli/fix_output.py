@@ -75,7 +75,7 @@ def refuse_another(output: Path, fixes: Iterable[Fix]) -> None:
         raise UsageError(f"-o {output} exists, and is of another fix: {_described(origin)}.", _ANOTHER)
 
 
-def carried_out(
+def prepared_fixes(
     prepare: Callable[[Method], Fix], names: Iterable[str], options: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Fix]:
     """The prepared fix of each method that has what it needs."""

@@ -14,7 +14,7 @@ def flow(app: typer.Typer) -> None:
     """Give every command of the app and of its groups its docstring as help, reflowed."""
     for command in app.registered_commands:
         if command.callback is not None and command.help is None:
-            command.help = flowing(inspect.getdoc(command.callback) or "")
+            command.help = flowing(inspect.getdoc(command.callback) or "") or None
     for group in app.registered_groups:
         if group.typer_instance is not None:
             flow(group.typer_instance)
@@ -22,7 +22,8 @@ def flow(app: typer.Typer) -> None:
 
 def flowing(text: str) -> str:
     """Each paragraph on one line; examples, indented lines and list items begin lines of their own."""
-    return "\n\n".join(_joined(paragraph.splitlines()) for paragraph in text.strip().split("\n\n"))
+    paragraphs = re.split(r"\n{2,}", text.strip())
+    return "\n\n".join(_joined(paragraph.splitlines()) for paragraph in paragraphs if paragraph)
 
 
 def _joined(lines: list[str]) -> str:

@@ -68,6 +68,11 @@ class Epoch:
         return sum(of_class) / len(of_class) if of_class else 0.0
 
     @property
+    def one_answer(self) -> bool:
+        """Whether all images got the same."""
+        return max(self.answered) == sum(self.seen)
+
+    @property
     def collapse(self) -> str | None:
         """Why this epoch looks like a ruin; None where it does not, or where too little was seen to tell.
 
@@ -78,9 +83,8 @@ class Epoch:
         images = sum(self.seen)
         if present < 2 or images < _ENOUGH:
             return None
-        given = [label for label, number in enumerate(self.answered) if number]
-        if len(given) == 1:
-            return f"all {images} images of the last epoch got one answer, class {given[0]}"
+        if self.one_answer:
+            return f"all {images} images of the last epoch got one answer, class {self.answered.index(images)}"
         if not self.even:
             return None
         chance = 1 / present
@@ -129,14 +133,15 @@ class Curve:
     def ruin(self, planned: int, *, delivered: bool) -> str | None:
         """Why the training has ended in a ruin by now; None where it has not. The last epoch is still open.
 
-        Two epochs in a row that look like one, after a quarter of the `planned` steps; of a model that knew the
-        classes (`delivered`), or that was above chance in an earlier epoch: a new head may begin at chance.
+        Two epochs in a row that look like one, after a quarter of the `planned` steps, or a last one with one answer
+        throughout; of a model that knew the classes (`delivered`), or that was above chance in an earlier epoch: a new
+        head may begin at chance.
         """
         last = [epoch.collapse for epoch in self.epochs[-2:]]
-        if len(last) < 2 or None in last or self.steps < _EARLY * planned:
-            return None
-        alive = delivered or any(epoch.collapse is None for epoch in self.epochs[:-2])
-        return last[-1] if alive else None
+        twice = len(last) == 2 and None not in last and self.steps >= _EARLY * planned
+        at_the_end = last[-1] is not None and self.epochs[-1].one_answer and self.steps >= planned
+        alive = delivered or any(epoch.collapse is None for epoch in self.epochs[:-1])
+        return last[-1] if alive and (twice or at_the_end) else None
 
     @property
     def epochs_since_best(self) -> int:

@@ -79,7 +79,7 @@ def divide(
         validation = next(name for name in _MADE_VALIDATION if name not in dataset.splits)
         dataset = _with_made(dataset, dataset.in_split(train), validation, _VALIDATION_SHARE)
         notes.append(
-            f"The data have no validation split: {_percent(_VALIDATION_SHARE)} of each class of {train} were taken, by "
+            f"No split is left for validation: {_percent(_VALIDATION_SHARE)} of each class of {train} were taken, by "
             "image id."
         )
     rows = limited(dataset.in_split(train), limit)

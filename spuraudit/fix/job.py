@@ -48,7 +48,7 @@ class Prepared:
 
     rows: of `dataset`, with repeats; None: the job's own training images. region: what `Batch.region` will hold.
     steps: None, as many as the control; 0: the model is the result as it is. trained: by name, which parameters.
-    beyond: what it learns from that its control does not, as 'the labels and groups of 320 validation images'.
+    beyond: images that it learns from and its control does not, as 'the labels and groups of 320 validation images'.
     """
 
     model: Model

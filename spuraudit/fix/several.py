@@ -131,7 +131,7 @@ def _try(prepare: Prepare, method: Method, folder: Path, beside: Path | None, ar
         title=method.title,
         status="done",
         standings=_standings(record),
-        seconds=round(time.monotonic() - clock, 3),
+        seconds=record.seconds,  # of the call that carried it out, which may be an earlier one
         cost=None if not own or not plain else round(own / plain, 3),
     )
     return Tried(trial, record)

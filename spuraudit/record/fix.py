@@ -136,7 +136,9 @@ class FixRecord(Part):
     data: FixData
     seed: int
     steps: int = Field(ge=0, description="Planned, of each arm.")
-    beyond: str | None = Field(default=None, description="What the method learned from that its control did not.")
+    beyond: str | None = Field(
+        default=None, description="Images beyond those of its control that the method learned from, as words."
+    )
     arms: Arms
     comparisons: Comparisons
     verdict: FixVerdict

@@ -25,23 +25,33 @@ def no_scan_in(folder: Path) -> RunError:
     if (folder / "fix.json").is_file() or _is_of_fix(plan):
         return _other(folder, "`spuraudit fix`", [folder / arm for arm in _ARMS], (folder / "fix.json").is_file())
     methods = sorted(one.parent for one in folder.glob("*/plan.json") if _is_of_fix(one))
-    if methods or (folder / "trials.json").is_file():
-        scans = [method / arm for arm in _ARMS for method in methods]
-        return _other(folder, "several fixes", scans, (folder / "trials.json").is_file())
+    scans = [method / arm for arm in _ARMS for method in methods]
+    if (folder / "trials.json").is_file():
+        return _other(folder, "several fixes", scans, finished=True)
     if plan.is_file():
         return RunError(
             f"{folder}: this scan is unfinished (no scan.json).",
             "Run the same `spuraudit scan` command again: it resumes where it stopped.",
         )
-    return RunError(f"{folder}: no run here (no scan.json).", "Give a run folder, as printed by `spuraudit scan`.")
+    scans += sorted(one.parent for one in folder.glob("*/scan.json"))
+    hint = f"Give {_listed(scans)}." if _there(scans) else "Give a run folder, as printed by `spuraudit scan`."
+    return RunError(f"{folder}: no run here (no scan.json).", hint)
 
 
 def _other(folder: Path, what: str, candidates: Sequence[Path], finished: bool) -> RunError:
-    scans = [str(one) for one in candidates if (one / "scan.json").is_file()]
-    more = f" or {len(scans) - _SHOWN:,} more" if len(scans) > _SHOWN else ""
-    hint = f"Give a scan in it: {', '.join(scans[:_SHOWN])}{more}." if scans else "It holds no finished scan."
+    hint = f"Give a scan in it: {_listed(candidates)}." if _there(candidates) else "It holds no finished scan."
     resume = "" if finished else " It is unfinished: the command that made it resumes."
     return RunError(f"{folder}: a folder of {what}, not of a scan.", hint + resume)
+
+
+def _there(candidates: Sequence[Path]) -> list[str]:
+    return [str(one) for one in candidates if (one / "scan.json").is_file()]
+
+
+def _listed(candidates: Sequence[Path]) -> str:
+    scans = _there(candidates)
+    more = f" or {len(scans) - _SHOWN:,} more" if len(scans) > _SHOWN else ""
+    return f"{', '.join(scans[:_SHOWN])}{more}"
 
 
 def _is_of_fix(plan: Path) -> bool:

@@ -18,6 +18,12 @@ def test_paragraphs_flow_and_examples_keep_their_lines() -> None:
     )
 
 
+def test_nothing_to_say_is_nothing() -> None:
+    """As under python -OO, which drops docstrings."""
+    assert flowing("") == ""
+    assert flowing("One.\n\n\n\nTwo.") == "One.\n\nTwo."
+
+
 @pytest.mark.parametrize("command", [["demo"], ["data", "check"], ["models", "info"]])
 def test_no_line_of_a_paragraph_ends_early(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the next word would still have fitted, the terminal would show the docstring's lines, not its own."""

@@ -126,7 +126,7 @@ def test_images_to_choose_by_are_taken_from_those_to_learn_from(many: Dataset, s
     assert held_out == ids(without)[2]
     assert set(Counter(row.label for row in division.validation)) == {0, 1, 2}
     assert 0.1 < len(validation) / len(train | validation) < 0.2
-    assert "no validation split: 15 % of each class of train" in division.notes[0]
+    assert "No split is left for validation: 15 % of each class of train" in division.notes[0]
     assert "validation" not in division.held_out_how
 
 

@@ -201,7 +201,7 @@ def test_data_without_splits(tagged: Dataset, reader: Path, tmp_path: Path) -> N
     record = carry_out(prepared(reader, whole, training=settings(epochs=1, select="accuracy")), tmp_path)
     assert record.data.held_out.split == "held-out"
     assert record.data.held_out_how.startswith("The data have no splits")
-    assert any("no validation split" in note for note in record.notes)
+    assert any("No split is left for validation" in note for note in record.notes)
     counts = (record.data.train.images, record.data.validation.images, record.data.held_out.images)
     assert sum(counts) == len(whole.images)
     assert min(counts) > 0

@@ -330,6 +330,15 @@ def test_a_ruin_is_two_epochs_after_a_quarter_of_the_steps() -> None:
     assert curve_of(False, True, False).ruin(9, delivered=True) is None
 
 
+def test_one_answer_in_the_last_epoch_is_a_ruin() -> None:
+    curve = Curve(2)
+    curve.open.count(torch.zeros(60, dtype=torch.int64), torch.arange(60) % 2)
+    curve.open.add({}, 0.0, 0.0)
+    assert curve.ruin(1, delivered=True) == "all 60 images of the last epoch got one answer, class 0"
+    assert curve.ruin(2, delivered=True) is None
+    assert curve.ruin(1, delivered=False) is None
+
+
 def test_a_collapse_needs_enough_images() -> None:
     few = Epoch(2)
     few.count(torch.zeros(40, dtype=torch.int64), torch.arange(40) % 2)

@@ -99,6 +99,7 @@ def state_of(network: nn.Module) -> tuple[dict[str, Tensor], list[object]]:
 def test_every_family_has_a_row_or_a_reason() -> None:
     assert set(ROWS) | set(EXCEPTIONS) == set(timm.list_modules())
     assert not set(ROWS) & set(EXCEPTIONS)
+    assert set(ALWAYS) <= set(ROWS)
 
 
 @of_the_tables_timm

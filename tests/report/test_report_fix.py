@@ -21,6 +21,7 @@ from spuraudit.record.fix import FixRecord, read_fix, verdict_of
 from spuraudit.record.folder import to_json
 from spuraudit.report.fix_page import render_fix, render_fix_record
 from spuraudit.report.views.fix_cost import cost_view
+from spuraudit.report.views.fix_headline import fix_headline
 from spuraudit.report.views.fix_markdown import fix_markdown
 from spuraudit.report.views.fix_numbers import numbers_view
 from spuraudit.report.views.fix_shortcuts import shortcuts_view
@@ -131,16 +132,16 @@ def test_worse_than_the_control_is_said_where_the_delivered_model_was_no_better(
     earlier = sides.fixed_before.model_copy(update={"shortcuts": kept})
     changed = record.model_copy(update={"comparisons": sides.model_copy(update={"fixed_before": earlier})})
     rows = shortcuts_view(changed).rows
-    assert [row.label for row in rows[:3]] == ["Not better, while the control is"] * 3
+    assert [row.label for row in rows[:3]] == ["The control depends on it less"] * 3
     assert [row.tone for row in rows[:3]] == ["unknown"] * 3
     page = render_fix_record(changed)
     text = outline(page).text
-    assert "Verdict: gained, but 3 shortcuts are not better, while the control's are" in text
+    assert "Verdict: gained, but the control depends less on 3 shortcuts" in text
     assert "tag of red (region swap): the effect is 100.0; it was 0.0 in the delivered model and is 0.0 in the" in text
     assert "ot worse" not in text.split("Shortcuts A shortcut is")[0].split("Verdict:")[1].split("Contents")[0]
     assert 'class="verdict unknown"' in page
     short = fix_markdown(changed)
-    assert short.count("> **Not better, while the control is:** tag of") == 3
+    assert short.count("> **The control depends on it less:** tag of") == 3
     assert "got worse" not in short
 
 
@@ -153,7 +154,11 @@ def test_a_shortcut_that_fell_less_than_under_the_control_is_better_all_the_same
     ]
     earlier = sides.fixed_before.model_copy(update={"shortcuts": fell})
     changed = record.model_copy(update={"comparisons": sides.model_copy(update={"fixed_before": earlier})})
-    assert [row.label for row in shortcuts_view(changed).of("behind")] == ["Better, but less than the control"] * 3
+    view = shortcuts_view(changed)
+    assert [(row.label, row.credit) for row in view.less] == [("Reduced", "surely less than under the control")] * 3
+    head = fix_headline(changed, view)
+    assert (head.tone, head.label) == ("unknown", "Gained, but the control depends less on 3 shortcuts")
+    assert head.shortcuts.endswith("3 were repaired and 6 were reduced, 3 of them further than plain training did.")
 
 
 def test_a_new_head_is_compared_with_its_control_alone(root: Path) -> None:

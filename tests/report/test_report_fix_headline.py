@@ -173,3 +173,10 @@ def test_a_trained_method_keeps_its_line(gained: FixRecord) -> None:
     assert "beginning with the delivered model, all of it" in text
     assert "The upright line marks the step" in text
     assert "Training settings of both arms" in text
+
+
+def test_no_repair_is_credited_where_the_delivered_model_was_right_more_often(gained: FixRecord) -> None:
+    view = shortcuts_view(lost(gained, "clean_accuracy", {}, "fixed_before"))
+    assert view.withheld == "clean accuracy is lower than in the delivered model"
+    assert view.credited == 0
+    assert {row.label for row in view.of("repaired")} == {"Smaller effect"}

@@ -45,7 +45,10 @@ class Method(ABC):
     options: Options
 
     def check_options(self, job: Job) -> None:
-        """Before anything is trained: raises UsageError for options that would not be read, or cannot be met, here."""
+        """Before anything is trained: raises UsageError for options that would not be read, or cannot be met, here.
+
+        FixError where a scan that was given to find the region suspects nothing.
+        """
         region = getattr(self.options, "region", None)
         if region is not None:
             job.region(region)

@@ -38,7 +38,7 @@ EXPLAINS = {
 }
 STATES = {
     "worse": "Worse",
-    "behind": "Not better, while the control is",
+    "behind": "The control depends on it less",
     "new": "New suspect",
     "unchanged": "Unchanged",
     "reduced": "Reduced",

@@ -23,7 +23,7 @@ _TONES = {"gained": "pass", "nothing": "open", "lost": "fail", "unknown": "unkno
 class FixHeadline:
     """`tone`: pass, open, fail or unknown, as everywhere. `others`: sentences on other measures, losses first.
 
-    `worse`, `behind`: a sentence per shortcut that got worse; that is not better, while the control's is.
+    `worse`, `less`: a sentence per shortcut that got worse; that the control depends on less.
     """
 
     tone: str
@@ -32,21 +32,21 @@ class FixHeadline:
     others: list[str]
     shortcuts: str
     worse: list[str]
-    behind: list[str]
+    less: list[str]
 
 
 def fix_headline(record: FixRecord, shortcuts: ShortcutsView) -> FixHeadline:
     """What stands at the top of page and short form. A gain beside a loss, of any kind, is no clean pass."""
-    worse, behind = shortcuts.of("worse"), shortcuts.of("behind")
+    worse, less = shortcuts.of("worse"), shortcuts.less
     sure = sure_changes(record, ruined=bool(shortcuts.withheld))
     return FixHeadline(
-        _tone(record, sure, bool(worse or behind)),
-        _label(record, sure, len(worse), len(behind)),
+        _tone(record, sure, bool(worse or less)),
+        _label(record, sure, len(worse), len(less)),
         statement(record),
         [*sure.sentences(), *_beyond(record)],
         _repaired(record, shortcuts),
         [_grown(row, shortcuts.against) for row in worse],
-        [_left(row) for row in behind],
+        [_left(row) for row in less],
     )
 
 
@@ -58,16 +58,15 @@ def _tone(record: FixRecord, sure: SureChanges, shortcuts_lost: bool) -> str:
     return "unknown" if spoilt else tone
 
 
-def _label(record: FixRecord, sure: SureChanges, worse: int, behind: int) -> str:
+def _label(record: FixRecord, sure: SureChanges, worse: int, less: int) -> str:
     outcome = record.verdict.outcome
     asides = sure.labels()
     if outcome == "gained" and no_better_than_before(record):
         asides.insert(0, "it is no better than before")
     if worse:
         asides.append(f"{_shortcuts(worse)} got worse")
-    if behind:
-        verb = "is" if behind == 1 else "are"
-        asides.append(f"{_shortcuts(behind)} {verb} not better, while the control's {verb}")
+    if less:
+        asides.append(f"the control depends less on {_shortcuts(less)}")
     link = "but" if outcome == "gained" else "and"
     return f"{_LABELS[outcome]}, {link} {', and '.join(asides)}" if asides else _LABELS[outcome]
 

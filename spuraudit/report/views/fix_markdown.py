@@ -32,7 +32,7 @@ def fix_markdown(record: FixRecord, *, title: str | None = None) -> str:
     parts += [f"> **Worse:** {safe(line, SENTENCE)}\n" for line in head.worse[:ROWS]]
     if len(head.worse) > ROWS:
         parts.append(f"> {many(len(head.worse) - ROWS, 'more shortcut')} got worse.\n")
-    parts += [f"> **Not better, while the control is:** {safe(line, SENTENCE)}\n" for line in head.behind[:ROWS]]
+    parts += [f"> **The control depends on it less:** {safe(line, SENTENCE)}\n" for line in head.less[:ROWS]]
     numbers = numbers_view(record)
     rows = [
         (

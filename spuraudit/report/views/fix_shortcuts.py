@@ -12,7 +12,7 @@ from spuraudit.report.views.change_words import EFFECTS, STATES, change_interval
 from spuraudit.report.wording import AUDITS
 
 if TYPE_CHECKING:
-    from spuraudit.record.comparison import Comparison, Shortcut, State
+    from spuraudit.record.comparison import Comparison, Shortcut
     from spuraudit.record.fix import FixRecord
 
 _Key = tuple[str, str, str | None, str]
@@ -23,7 +23,7 @@ _FELL = ("reduced", "repaired")
 
 @dataclass(frozen=True, slots=True)
 class ShortcutRow:
-    """One shortcut. `credited`: fell further than under the control, its interval without 0."""
+    """One shortcut. `credited`, `less`: fell further, or less, than under the control, its interval without 0."""
 
     state: str
     label: str
@@ -37,6 +37,7 @@ class ShortcutRow:
     beyond_interval: str
     credit: str
     credited: bool
+    less: bool
     q: str
     n: str
 
@@ -55,6 +56,11 @@ class ShortcutsView:
     against: str
     left_out: list[str]
     withheld: str
+
+    @property
+    def less(self) -> list[ShortcutRow]:
+        """Those that the control depends on less, whatever became of them since the delivered model."""
+        return [row for row in self.rows if row.less]
 
     def of(self, state: str) -> list[ShortcutRow]:
         """The rows of a state; those that are `worse` are to be shouted about."""
@@ -87,9 +93,12 @@ def why_withheld(record: FixRecord) -> str:
 
     Effects fall with accuracy: a model that always answers the same depends on nothing.
     """
-    verdict, clean = record.verdict, record.comparisons.credit.of("clean_accuracy", {})
-    if clean is not None and clean.direction == "worse":
-        return "clean accuracy is lower than with the control"
+    verdict, comparisons = record.verdict, record.comparisons
+    for side, whose in ((comparisons.credit, "with the control"), (comparisons.fixed_before, "in the delivered model")):
+        for metric, scope in (("clean_accuracy", {}), (verdict.metric, verdict.scope)):
+            change = side.of(metric, scope) if side is not None else None
+            if change is not None and change.direction == "worse":
+                return f"{metric_name(metric, scope)} is lower than {whose}"
     if verdict.outcome == "lost":
         return f"{metric_name(verdict.metric, verdict.scope)} is lower than with the control"
     if verdict.outcome == "unknown":
@@ -109,8 +118,8 @@ def _speaks(one: Shortcut, beyond: dict[_Key, Shortcut]) -> bool:
 
 
 def _row(one: Shortcut, beyond: Shortcut | None, *, has_before: bool, withheld: bool) -> ShortcutRow:
-    behind = has_before and one.state != "worse" and beyond is not None and beyond.state == "worse"
-    state = "behind" if behind else one.state
+    less = has_before and one.state != "worse" and beyond is not None and beyond.state == "worse"
+    state = "behind" if less and one.state not in _FELL else one.state
     fell = state in _FELL
     metric = EFFECTS[one.audit]
     credited = beyond is not None and beyond.ci is not None and beyond.ci[1] < 0 and not withheld
@@ -118,7 +127,7 @@ def _row(one: Shortcut, beyond: Shortcut | None, *, has_before: bool, withheld: 
     effects += [beyond.before if beyond is not None else None, one.after]
     return ShortcutRow(
         state=state,
-        label=_label(one.state, state, withheld=withheld),
+        label="Smaller effect" if fell and withheld else STATES[state],
         tone="open" if fell and withheld else _TONES.get(state, "open"),
         name=shortcut_name(one),
         audit=AUDITS[one.audit],
@@ -129,6 +138,7 @@ def _row(one: Shortcut, beyond: Shortcut | None, *, has_before: bool, withheld: 
         beyond_interval=change_interval(metric, beyond.ci if beyond is not None else None),
         credit=_credit(state, beyond, credited=credited, withheld=withheld),
         credited=credited,
+        less=less,
         q=NONE if one.q is None else "< 0.001" if one.q < 0.001 else f"{one.q:.3f}",
         n=count(one.n),
     )
@@ -138,13 +148,6 @@ def _effect(metric: str, value: float | None) -> str:
     return pts(value) if unit_of(metric) == "difference" else plain(value)
 
 
-def _label(since: State, state: str, *, withheld: bool) -> str:
-    """since: the state against the delivered model alone."""
-    if state == "behind" and since in (*_FELL, "gone"):
-        return "Better, but less than the control"
-    return "Smaller effect" if state in _FELL and withheld else STATES[state]
-
-
 def _credit(state: str, beyond: Shortcut | None, *, credited: bool, withheld: bool) -> str:
     """Who did it: the method, or any further training."""
     if beyond is None or beyond.ci is None:
@@ -152,10 +155,12 @@ def _credit(state: str, beyond: Shortcut | None, *, credited: bool, withheld: bo
     if state in (*_FELL, "gone"):
         if withheld:
             return "no repair: effects fall with accuracy"
+        if beyond.state == "worse":
+            return "surely less than under the control"
         return "further than under the control" if credited else "no further than under the control"
     if state in ("worse", "new"):
         return "more than under the control" if beyond.ci[0] > 0 else "no more than under the control"
-    return "the control depends on it less" if state == "behind" else ""
+    return "the control depends on it surely less" if state == "behind" else ""
 
 
 def suspected_before(comparison: Comparison) -> int:

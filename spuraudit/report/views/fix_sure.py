@@ -36,9 +36,13 @@ class LowerParts:
     against: str
 
     @property
-    def likely(self) -> bool:
-        """Whether one of them is more than what many comparisons give by chance."""
-        return any(one.q is None or one.q <= _LIKELY for one in self.lower)
+    def likely(self) -> tuple[str, int] | None:
+        """A kind, and how many of it are lower by more than what many comparisons give by chance; None: none is."""
+        for kind in self.counts:
+            found = [one for one in self.lower if kind in one.scope and (one.q is None or one.q <= _LIKELY)]
+            if found:
+                return kind, len(found)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,9 @@ class SureChanges:
             said.append(f"{_short(self.lost)} {'was' if len(self.lost) == 1 else 'were'} lost")
         if self.lower:
             said.append(f"{_short(self.lower)} {'is' if len(self.lower) == 1 else 'are'} lower than before")
-        if not said and self.parts is not None and self.parts.likely:
-            kind, (lower, _) = next(iter(self.parts.counts.items()))
-            said.append(f"accuracy of {'a ' + kind if lower == 1 else many(lower, *_PARTS[kind])} was lost")
+        if not said and self.parts is not None and self.parts.likely is not None:
+            kind, likely = self.parts.likely
+            said.append(f"accuracy of {'a ' + kind if likely == 1 else many(likely, *_PARTS[kind])} was lost")
         return said
 
     def sentences(self) -> list[str]:
@@ -105,7 +109,7 @@ def _found(side: Comparison, wanted: Sequence[tuple[str, Scope]], direction: str
     """Mean-group accuracy only where clean accuracy does not say the same."""
     found = [one for pair in wanted if (one := side.of(*pair)) is not None and one.direction == direction]
     clean = any(one.metric == "clean_accuracy" for one in found)
-    return [one for one in found if not (clean and one.metric == "mean_group_accuracy")][:_MOST]
+    return [one for one in found if not (clean and one.metric == "mean_group_accuracy")]
 
 
 def _parts(credit: Comparison, earlier: Comparison | None) -> LowerParts | None:
@@ -138,7 +142,9 @@ def _short(changes: list[Change]) -> str:
 
 
 def _listed(changes: list[Change]) -> str:
-    return listing([f"{metric_name(one.metric, one.scope)} {_size(one)}" for one in changes])
+    said = [f"{metric_name(one.metric, one.scope)} {_size(one)}" for one in changes[:_MOST]]
+    more = len(changes) - _MOST
+    return listing([*said, many(more, "other measure")] if more > 0 else said)
 
 
 def _size(one: Change) -> str:
