@@ -43,6 +43,8 @@ REAL: dict[str, tuple[str, dict[str, Any]]] = {
 }
 #: 224 and 160 pixels, convolutions and attention; random weights.
 RANDOM = ("mobilenetv3_small_050", "test_resnet", "test_vit", "test_efficientnet")
+#: Scanned alone in every run: said arguments, a fused file, and each of the two sizes.
+ALWAYS = ("v2", "v2-tf", "one-fused", "test_vit")
 QUICK = ["--limit", "3", "--trials", "2", "--swap-trials", "1"]
 #: A shard holds 64 photos at most.
 TWO_SHARDS = ["--limit", "66", "--audits", "noise", "--trials", "1", "-m", "v2", "-m", "mobilenetv3_small_050"]
@@ -156,7 +158,9 @@ def test_killed_within_a_pass_and_resumed(folder: Path, data: list[str]) -> None
     assert all_measured(folder / "within") == all_measured(folder / "shards")
 
 
-@pytest.mark.parametrize("id_", [*REAL, *RANDOM])
+@pytest.mark.parametrize(
+    "id_", [pytest.param(id_, marks=() if id_ in ALWAYS else pytest.mark.sweep) for id_ in (*REAL, *RANDOM)]
+)
 def test_a_scan_alone_gives_the_same(folder: Path, shared: Path, data: list[str], reference: Path, id_: str) -> None:
     """With the same said on the command line as in the zoo file."""
     file, said = REAL.get(id_, (f"{id_}.pt", {}))
