@@ -121,16 +121,21 @@ def test_what_plain_training_repaired_too_is_no_credit(root: Path) -> None:
     assert text.count("no further than under the control") == 3
 
 
-def test_worse_than_the_control_is_said_where_the_delivered_model_was_no_better(record: FixRecord) -> None:
-    """The delivered model had the shortcut, plain training lost it, the method kept it."""
+def tags(record: FixRecord, state: str) -> FixRecord:
+    """As if the tags had been suspected before, and were so since."""
     sides = record.comparisons
     assert sides.fixed_before is not None
-    kept = [
-        one.model_copy(update={"state": "unchanged", "suspected": (True, True)}) if one.feature == "tag" else one
+    shortcuts = [
+        one.model_copy(update={"state": state, "suspected": (True, True)}) if one.feature == "tag" else one
         for one in sides.fixed_before.shortcuts
     ]
-    earlier = sides.fixed_before.model_copy(update={"shortcuts": kept})
-    changed = record.model_copy(update={"comparisons": sides.model_copy(update={"fixed_before": earlier})})
+    earlier = sides.fixed_before.model_copy(update={"shortcuts": shortcuts})
+    return record.model_copy(update={"comparisons": sides.model_copy(update={"fixed_before": earlier})})
+
+
+def test_worse_than_the_control_is_said_where_the_delivered_model_was_no_better(record: FixRecord) -> None:
+    """The delivered model had the shortcut, plain training lost it, the method kept it."""
+    changed = tags(record, "unchanged")
     rows = shortcuts_view(changed).rows
     assert [row.label for row in rows[:3]] == ["The control depends on it less"] * 3
     assert [row.tone for row in rows[:3]] == ["unknown"] * 3
@@ -146,14 +151,7 @@ def test_worse_than_the_control_is_said_where_the_delivered_model_was_no_better(
 
 
 def test_a_shortcut_that_fell_less_than_under_the_control_is_better_all_the_same(record: FixRecord) -> None:
-    sides = record.comparisons
-    assert sides.fixed_before is not None
-    fell = [
-        one.model_copy(update={"state": "reduced", "suspected": (True, True)}) if one.feature == "tag" else one
-        for one in sides.fixed_before.shortcuts
-    ]
-    earlier = sides.fixed_before.model_copy(update={"shortcuts": fell})
-    changed = record.model_copy(update={"comparisons": sides.model_copy(update={"fixed_before": earlier})})
+    changed = tags(record, "reduced")
     view = shortcuts_view(changed)
     assert [(row.label, row.credit) for row in view.less] == [("Reduced", "surely less than under the control")] * 3
     head = fix_headline(changed, view)
