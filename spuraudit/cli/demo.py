@@ -17,10 +17,9 @@ def demo(
 
     Example: spuraudit demo -o demo, then open demo/run-.../report.html
 
-    Handwritten digits of scikit-learn, enlarged to 28x28; four of the ten
-    classes carry a white 4x4 square in a corner of their own (the layout of
-    Hagos et al. 2022). The CNN learns the square; the scan finds it. Under a
-    minute, no network.
+    Handwritten digits of scikit-learn, enlarged to 28x28; four of the ten classes carry a white 4x4 square in a corner
+    of their own (the layout of Hagos et al. 2022). The CNN learns the square; the scan finds it. Under a minute, no
+    network.
     """
     import sys
 

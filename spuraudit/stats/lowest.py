@@ -73,7 +73,11 @@ def _standard_errors(strata: Sequence[Floats], off: Floats) -> Floats:
 
     Equal answers show no spread, which is not certainty: they count with the share of images that may differ unseen.
     """
-    variance = (off[:, None, :, 1] - off[None, :, :, 0]).var(axis=2)
+    # Var(a - b) = Var a + Var b - 2 Cov: no array of all pairs times all replicates.
+    centred = off - off.mean(axis=1, keepdims=True)
+    common = centred[:, :, 1] @ centred[:, :, 0].T / off.shape[1]
+    own = (centred**2).mean(axis=1)
+    variance = np.maximum(own[:, 1][:, None] + own[:, 0][None, :] - 2 * common, 0.0)
     unseen = np.array([(unseen_share(len(one)) / Z) ** 2 for one in strata])
     equal = np.stack([np.ptp(one, axis=0) <= _ROUNDING for one in strata]) * unseen[:, None]
     apart = equal[:, 1][:, None] + equal[:, 0][None, :]
